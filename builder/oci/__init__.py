@@ -1,0 +1,1 @@
+"""Values of the image world, as the OCI image specification names them."""
