@@ -1,0 +1,1 @@
+"""Dockerfiles: text to instructions to a graph of vertices, without any I/O."""

@@ -1,0 +1,22 @@
+"""USER: sets who runs commands."""
+
+from typing import Self
+
+from builder.dockerfile.parsed import Parsed
+from builder.source import Span
+from builder.values import NamedTuple
+
+
+class User(NamedTuple):
+    """USER as written: the rest of the line, to be expanded."""
+
+    span: Span
+    keyword: str
+    original: str
+    comments: tuple[str, ...]
+    text: str = ""
+
+    @classmethod
+    def from_parsed(cls, parsed: Parsed) -> Self:
+        """Read the node; raise DockerfileError."""
+        return cls(*parsed.head, parsed.one_text())

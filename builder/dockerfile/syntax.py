@@ -1,0 +1,168 @@
+"""The Lark front end: logical lines to plain syntax nodes, by grammar/dockerfile.lark.
+
+Lark costs 30 ms to import, so nothing of it is touched where the nodes of the same text are already
+in the cache directory. What is kept there is JSON, and the compiled grammar; a damaged file is
+ignored, and so is one that another user owns or may write.
+"""
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from functools import cache
+from stat import S_ISREG
+from typing import TYPE_CHECKING, BinaryIO
+
+from builder.oci.digest import hex_of, key
+from builder.values import NamedTuple
+
+if TYPE_CHECKING:
+    from lark import Lark, Token, Tree
+
+FORMAT = "syntax/2"
+MAX_CACHE_BYTES = 64 << 20
+MAX_CACHE_FILES = 64
+_OTHERS_MAY_WRITE = 0o022
+
+
+class Word(NamedTuple):
+    """A terminal of the grammar: its kind, its text, and where it stands in the logical line."""
+
+    kind: str
+    text: str
+    offset: int
+
+
+class Node(NamedTuple):
+    """One instruction: the grammar's rule, and its terminals, the keyword first."""
+
+    rule: str
+    words: tuple[Word, ...]
+
+    @property
+    def keyword(self) -> str:
+        """Give the keyword as it is spelt."""
+        return self.words[0].text
+
+    @property
+    def flags(self) -> tuple[Word, ...]:
+        """List the flags."""
+        return tuple(word for word in self.words if word.kind == "FLAG")
+
+    @property
+    def body(self) -> tuple[Word, ...]:
+        """List what follows keyword and flags."""
+        return tuple(word for word in self.words[1:] if word.kind != "FLAG")
+
+
+def syntax(lines: Sequence[str], escape: str, cache_dir: str | None) -> tuple[Node, ...]:
+    """Parse logical lines, one instruction each, in order."""
+    text = "".join(f"{line}\n" for line in lines)
+    path = None
+    if cache_dir is not None:
+        name = hex_of(key(FORMAT, text, escape, _grammar_text()))
+        path = f"{cache_dir}/{name}"
+        kept = _kept(path, len(lines))
+        if kept is not None:
+            return kept
+    nodes = _parsed(text, escape, cache_dir)
+    if path is not None:
+        _keep(path, nodes)
+    return nodes
+
+
+def _parsed(text: str, escape: str, cache_dir: str | None) -> tuple[Node, ...]:
+    tree = _parser(escape, cache_dir).parse(text)
+    return tuple(_node(child) for child in tree.children if not isinstance(child, str))
+
+
+def _node(tree: "Tree[Token]") -> Node:
+    tokens = [token for token in tree.children if isinstance(token, str)]
+    start = tokens[0].start_pos or 0
+    words = (Word(token.type, str(token), (token.start_pos or 0) - start) for token in tokens)
+    return Node(str(tree.data), tuple(words))
+
+
+@cache
+def _parser(escape: str, cache_dir: str | None) -> "Lark":
+    import lark
+
+    grammar = _grammar_text().replace("\\\\", "`") if escape == "`" else _grammar_text()
+    path = None
+    if cache_dir is not None:
+        path = f"{cache_dir}/{hex_of(key('grammar/1', grammar, lark.__version__))}.lark"
+        try:
+            with _own_file(path) as stream:
+                return lark.Lark.load(stream)
+        except Exception:  # noqa: BLE001, S110 - whatever is wrong with the file, it is made again
+            pass
+    parser = lark.Lark(grammar, parser="lalr", lexer="contextual", maybe_placeholders=False)
+    if path is not None:
+        _replace(path, parser.save)
+    return parser
+
+
+def _grammar_text() -> str:
+    path = os.path.join(os.path.dirname(os.path.dirname(__file__)), "grammar", "dockerfile.lark")
+    with open(path, encoding="utf-8") as stream:
+        return stream.read()
+
+
+def _kept(path: str, count: int) -> tuple[Node, ...] | None:
+    """Read kept nodes; None for anything that does not look exactly like them."""
+    try:
+        with _own_file(path) as stream:
+            plain = json.loads(stream.read(MAX_CACHE_BYTES))
+        nodes = tuple(Node(rule, tuple(Word(*word) for word in words)) for rule, words in plain)
+    except (OSError, ValueError, TypeError, RecursionError):
+        return None
+    return nodes if len(nodes) == count and all(map(_is_sound, nodes)) else None
+
+
+def _is_sound(node: Node) -> bool:
+    """Say whether a node that was read has the types that it should."""
+    return bool(node.words) and all(
+        isinstance(value, kind)
+        for word in node.words
+        for value, kind in zip((node.rule, *word), (str, str, str, int), strict=True)
+    )
+
+
+def _own_file(path: str) -> BinaryIO:
+    """Open a file that nobody else could have written; OSError for others."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    stream = os.fdopen(fd, "rb")
+    status = os.fstat(fd)
+    is_others = status.st_uid != os.geteuid() or status.st_mode & _OTHERS_MAY_WRITE
+    if is_others or not S_ISREG(status.st_mode):
+        stream.close()
+        raise OSError(path)
+    return stream
+
+
+def _keep(path: str, nodes: tuple[Node, ...]) -> None:
+    content = json.dumps(nodes, separators=(",", ":")).encode()
+    _replace(path, lambda stream: stream.write(content))
+
+
+def _replace(path: str, write: Callable[[BinaryIO], object]) -> None:
+    """Write a cache file by renaming; a cache that cannot be written is no failure."""
+    temporary = f"{path}.{os.getpid()}"
+    directory = os.path.dirname(path)
+    try:
+        os.makedirs(directory, mode=0o700, exist_ok=True)
+        _make_room(directory)
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(fd, "wb") as stream:
+            write(stream)
+        os.replace(temporary, path)
+    except OSError:
+        return
+
+
+def _make_room(directory: str) -> None:
+    """Delete the oldest half of the files once there are many."""
+    with os.scandir(directory) as entries:
+        files = [(entry.stat(follow_symlinks=False).st_mtime_ns, entry.path) for entry in entries]
+    if len(files) >= MAX_CACHE_FILES:
+        for _mtime_ns, path in sorted(files)[: len(files) // 2]:
+            os.unlink(path)
