@@ -1,0 +1,1 @@
+"""From a graph to results: cache keys, look-ups, and execution of what is missing."""
