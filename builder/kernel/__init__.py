@@ -1,0 +1,1 @@
+"""Linux, one system call away: values in, descriptors and KernelError out."""
