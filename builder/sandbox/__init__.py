@@ -1,0 +1,1 @@
+"""Containers as processes: what one needs (spec), who starts it (zygote), what runs inside."""
