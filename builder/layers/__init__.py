@@ -1,0 +1,1 @@
+"""Layers: what changed between two file systems, as tar streams and as directories."""

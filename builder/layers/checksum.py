@@ -1,0 +1,286 @@
+"""Digests of what a step reads of a tree: names, modes, links and contents; never times.
+
+In a client's directory owners and extended attributes do not count, since copies drop them; in a
+stage's root they do. A digest names exactly what a copy of the same selector would bring.
+"""
+
+import os
+from collections.abc import Iterator
+from itertools import islice
+from stat import S_IFMT, S_IMODE, S_ISDIR, S_ISLNK, S_ISREG
+
+from builder.errors import BuilderError, KernelError, NotFound
+from builder.graph.vertex import Selector
+from builder.kernel.owner import kept_owner
+from builder.kernel.paths import open_nofollow
+from builder.kernel.xattr import Attributes, get_all, portable
+from builder.layers.memo import (
+    Memo,
+    content_digest,
+    is_settled,
+    is_unchanged,
+    now_ns,
+    packed_status,
+)
+from builder.layers.tree import Compile, Matcher, Node, Tree, Visit
+from builder.oci.digest import Digest, Field, digest_of, key, sha256
+from builder.text import nearest
+
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_ATTEMPTS = 3
+_BATCH = 4096
+"""Files whose names and records are digested at a time; part of the digest's definition."""
+
+_DOMAIN = "content/1"
+
+
+class Checksums:
+    """Digests of the parts of one tree, each computed once."""
+
+    is_context = False
+    """Whether owners and attributes do not count."""
+
+    def __init__(
+        self,
+        root_fd: int,
+        *,
+        compile_patterns: Compile,
+        ignore: Matcher | None = None,
+        memo: Memo | None = None,
+        userxattr: bool = False,
+        name: str = "context",
+    ) -> None:
+        """Look below `root_fd`, which stays the caller's and must stay open.
+
+        `compile_patterns` makes matchers of `--exclude` patterns; `name` is for messages.
+        """
+        self.tree = Tree(root_fd, ignore=ignore)
+        self.userxattr = userxattr
+        self.compile_patterns = compile_patterns
+        self._name = name
+        self._memo = memo if memo is not None else Memo()
+        self._digests: dict[Selector, Digest] = {}
+        self._contents: dict[str, tuple[bytes, bytes, bool]] = {}
+
+    def digest(self, selector: Selector) -> Digest:
+        """Digest what a selector selects; raise NotFound if it must be there and is not."""
+        digest = self._digests.get(selector)
+        if digest is None:
+            roots = [self._root(node, selector) for node in self.selected(selector)]
+            digest = self._digests[selector] = key(_DOMAIN, *roots)
+        return digest
+
+    def selected(self, selector: Selector) -> list[Node]:
+        """Find the sources that a selector names, links not yet followed for wildcards."""
+        if selector.has_wildcards:
+            nodes = self.tree.glob(selector.path, is_deep=selector.is_deep)
+        else:
+            node = self.tree.find(selector.path, follow_last=False)
+            nodes = [] if node is None or self.followed(node) is None else [node]
+        if not nodes and selector.is_required:
+            raise self.missing(selector.path)
+        return nodes
+
+    def visited(self, selector: Selector) -> Iterator[Node | Visit]:
+        """Go through what a selector brings, without reading any of it."""
+        exclude = self._exclude(selector)
+        for node in self.selected(selector):
+            yield node
+            top = self.followed(node)
+            if top is not None and top.is_directory:
+                yield from self.tree.walk(top, exclude)
+
+    def files(self, selector: Selector) -> Iterator[tuple[str, str]]:
+        """List the files of a selector, each with a short text that changes when it does."""
+        exclude = self._exclude(selector)
+        for node in self.selected(selector):
+            top = self.followed(node)
+            if top is None:
+                continue
+            yield node.path, _short(self._record(top))
+            if top.is_directory:
+                for visit in self.tree.walk(top, exclude):
+                    yield visit.path, _short(self._record(visit))
+
+    def listing(self, limit: int) -> dict[str, bytes] | None:
+        """List what was digested so far, each file with short bytes that change when it does.
+
+        Reads nothing, so the tree may be closed already. None if there is more than the limit.
+        """
+        found: dict[str, bytes] = {}
+        for path, status in self.tree.seen():
+            mode = status.st_mode
+            if S_ISREG(mode):
+                known = self._contents.get(path)
+                if known is None:
+                    continue
+                found[path] = b"%o " % mode + known[1][:8]
+            else:
+                found[path] = b"%o " % mode + self.tree.known_link(path)
+            if len(found) > limit:
+                return None
+        return found
+
+    def missing(self, path: str) -> NotFound:
+        """Say that a source is not there, and what may have been meant."""
+        clean = "/" + "/".join(part for part in path.split("/") if part not in ("", "."))
+        return NotFound(
+            f'failed to calculate checksum of ref {self._name}: "{clean}": not found',
+            fix=self._remedy(clean.strip("/")),
+        )
+
+    def hashed_content(self, path: str) -> tuple[bytes, bytes, bool] | None:
+        """Tell what a file was when it was digested: status, SHA-256, and if that is certain."""
+        return self._contents.get(path)
+
+    def _root(self, node: Node, selector: Selector) -> Field:
+        """Describe one selected source: where it is, and all that is in it."""
+        top = self.followed(node)
+        link = self.tree.link(node.path) if S_ISLNK(node.status.st_mode) else None
+        parents = tuple(self._parent_modes(node.path))
+        name = node.path if selector.has_wildcards else node.path.rpartition("/")[2]
+        if top is None:
+            return (name, link, parents, None)
+        is_all = self.is_context and not top.path
+        records = sha256(b"" if is_all else self._record(top))
+        if top.is_directory:
+            skip = len(top.path) + 1 if top.path else 0
+            visits = self.tree.walk(top, self._exclude(selector))
+            described = ((visit.path[skip:], self._record(visit)) for visit in visits)
+            while batch := tuple(islice(described, _BATCH)):
+                names = os.fsencode("\0".join([path for path, _ in batch]))
+                records.update(b"%d %d:" % (len(batch), len(names)))
+                records.update(names)
+                records.update(b"".join([record for _, record in batch]))
+        return (name, link, parents, records.digest())
+
+    def _record(self, node: Node | Visit) -> bytes:
+        """Describe a file without its name, so that it is clear where the description ends."""
+        status = node.status
+        mode = status.st_mode
+        if S_ISREG(mode):
+            record = b"%o %b" % (mode, self._content(node))
+        elif S_ISDIR(mode):
+            record = b"%o " % mode
+        else:
+            link = S_ISLNK(mode)
+            detail = os.fsencode(self.tree.link(node.path)) if link else b"%d" % status.st_rdev
+            record = b"%o %d:%b" % (mode, len(detail), detail)
+        return record if self.is_context else record + self._ownership(node)
+
+    def _ownership(self, node: Node | Visit) -> bytes:
+        status = node.status
+        owner = status.st_uid, status.st_gid
+        attributes: Attributes = ()
+        if isinstance(node, Visit):
+            if S_ISREG(status.st_mode) or S_ISDIR(status.st_mode):
+                owner, attributes = self._kept(f"/proc/self/fd/{node.dir_fd}/{node.name}", owner)
+        elif not S_ISLNK(status.st_mode):
+            fd = open_nofollow(self.tree.root_fd, node.path)
+            try:
+                owner, attributes = self._kept(fd, owner)
+            finally:
+                os.close(fd)
+        fields = [b" %d:%d:%d" % (*owner, len(attributes))]
+        for name, value in attributes:
+            fields.append(b" %d:%b=%d:%b" % (len(name), os.fsencode(name), len(value), value))
+        return b"".join(fields)
+
+    def _kept(self, place: str | int, owner: tuple[int, int]) -> tuple[tuple[int, int], Attributes]:
+        if self.userxattr:
+            owner = kept_owner(place) or owner
+        return owner, portable(get_all(place))
+
+    def _content(self, node: Node | Visit) -> bytes:
+        """Give the SHA-256 of a file's content, from the memo if its status is known there."""
+        known = self._contents.get(node.path)
+        if known is not None:
+            return known[1]
+        listed = packed_status(node.status)
+        digest = self._memo.find(listed)
+        known = (listed, digest, True) if digest is not None else self._read(node, listed)
+        self._contents[node.path] = known
+        return known[1]
+
+    def _read(self, node: Node | Visit, listed: bytes) -> tuple[bytes, bytes, bool]:
+        """Read a file until it holds still while it is read."""
+        fd, before = self._opened(node)
+        try:
+            for _ in range(_ATTEMPTS):
+                started_ns = now_ns()
+                digest = content_digest(fd, before.st_size)
+                after = os.fstat(fd)
+                if is_unchanged(before, after):
+                    status = listed if is_unchanged(node.status, after) else packed_status(after)
+                    is_certain = is_settled(after, started_ns)
+                    if is_certain:
+                        self._memo.keep(status, digest)
+                    return status, digest, is_certain
+                before = after
+                os.lseek(fd, 0, os.SEEK_SET)
+        except OSError as error:
+            raise KernelError("read", error.errno or 0, node.path) from None
+        finally:
+            os.close(fd)
+        raise BuilderError(
+            f"/{node.path} keeps changing while it is read",
+            fix="stop what writes to the build context, and build again",
+        )
+
+    def open(self, node: Node | Visit) -> int:
+        """Open a regular file or a directory of the tree to read it, as the kind it was listed."""
+        return self._opened(node)[0]
+
+    def _opened(self, node: Node | Visit) -> tuple[int, os.stat_result]:
+        try:
+            if isinstance(node, Visit):
+                fd = os.open(node.name, _FILE, dir_fd=node.dir_fd)
+            else:
+                fd = open_nofollow(self.tree.root_fd, node.path, _FILE)
+        except OSError as error:
+            raise KernelError("open", error.errno or 0, f"/{node.path}") from None
+        status = os.fstat(fd)
+        if S_IFMT(status.st_mode) != S_IFMT(node.status.st_mode):
+            os.close(fd)
+            raise BuilderError(f"/{node.path} was replaced while the build was reading it")
+        return fd, status
+
+    def followed(self, node: Node) -> Node | None:
+        """Follow a node that is a link; None if that leads nowhere."""
+        return self.tree.find(node.path) if S_ISLNK(node.status.st_mode) else node
+
+    def _exclude(self, selector: Selector) -> Matcher | None:
+        return self.compile_patterns(selector.exclude) if selector.exclude else None
+
+    def _parent_modes(self, path: str) -> Iterator[int]:
+        """Give the modes of the directories that lead to a path: `--parents` copies them."""
+        parts = path.split("/")[:-1]
+        for end in range(1, len(parts) + 1):
+            node = self.tree.find("/".join(parts[:end]), follow_last=False)
+            if node is not None:
+                yield S_IMODE(node.status.st_mode)
+
+    def _remedy(self, path: str) -> str:
+        directory, _, name = path.rpartition("/")
+        parent = self.tree.find(directory)
+        if parent is not None and parent.is_directory:
+            guess = nearest(name, self.tree.listing(parent.path))
+            if guess is not None:
+                return f"did you mean {directory + '/' if directory else ''}{guess}?"
+        if self.is_context:
+            return "check the path, and the patterns in .dockerignore that may hide it"
+        return "check the path in the stage or image that is copied from"
+
+
+class ContextTree(Checksums):
+    """A client's directory, behind its ignore file."""
+
+    is_context = True
+
+
+class RootTree(Checksums):
+    """The root of a stage or an image, or one cloned or downloaded."""
+
+
+def _short(record: bytes) -> str:
+    return digest_of(record)[7:19]

@@ -1,0 +1,157 @@
+import gzip
+import hashlib
+import os
+import random
+import threading
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+
+import pytest
+import pyzstd as zstd
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from builder.errors import KernelError
+from builder.layers.compress import Blob, Compressor, recompress
+from builder.layers.stream import BytesSource, decompressed
+from builder.oci.digest import Digest
+from builder.oci.media import Compression
+
+MIB = 1 << 20
+EXPAND: dict[Compression, Callable[[bytes], bytes]] = {
+    "gzip": gzip.decompress,
+    "zstd": zstd.decompress,
+    "none": bytes,
+}
+SIZES = [0, 1, 1000, MIB - 1, MIB, MIB + 1, 3 * MIB, 9 * MIB + 5]
+
+
+@pytest.fixture
+def out() -> Iterator[int]:
+    fd = os.memfd_create("blob")
+    yield fd
+    os.close(fd)
+
+
+def content(size: int) -> bytes:
+    words = random.Random(size)
+    block = b"".join(b"%x line\n" % words.getrandbits(40) for _ in range(9000))
+    return (block * (size // len(block) + 1))[:size]
+
+
+def written(fd: int) -> bytes:
+    return os.pread(fd, os.fstat(fd).st_size, 0)
+
+
+def compressed(
+    fd: int, pieces: Sequence[bytes], compression: Compression, level: int | None = None
+) -> Blob:
+    if os.path.isfile(f"/proc/self/fd/{fd}"):
+        os.ftruncate(fd, 0)
+    os.lseek(fd, 0, os.SEEK_SET)
+    with Compressor(fd, compression, level) as compressor:
+        for piece in pieces:
+            compressor.write(piece)
+        return compressor.finish()
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("compression", ["gzip", "zstd", "none"])
+def test_a_blob_is_named_on_both_sides(out: int, compression: Compression, size: int) -> None:
+    plain = content(size)
+
+    blob = compressed(out, [plain], compression)
+
+    packed = written(out)
+    assert blob == Blob(
+        Digest(f"sha256:{hashlib.sha256(packed).hexdigest()}"),
+        len(packed),
+        Digest(f"sha256:{hashlib.sha256(plain).hexdigest()}"),
+        size,
+    )
+    assert EXPAND[compression](packed) == plain
+
+
+@pytest.mark.parametrize("compression", ["gzip", "zstd"])
+@settings(max_examples=12, deadline=None)
+@given(seed=st.integers(0, 2**32))
+def test_the_bytes_do_not_depend_on_the_pieces(compression: Compression, seed: int) -> None:
+    sizes = random.Random(seed)
+    plain = content(sizes.choice([2 * MIB, 3 * MIB + 7, 6 * MIB]))
+    pieces, rest = [], plain
+    while rest:
+        size = sizes.choice([1, 4096, MIB, MIB - 1, 700_000, 2 * MIB])
+        pieces.append(rest[:size])
+        rest = rest[size:]
+    fd = os.memfd_create("pieces")
+
+    blobs = {compressed(fd, [plain], compression), compressed(fd, pieces, compression)}
+
+    os.close(fd)
+    assert len(blobs) == 1
+
+
+def test_gzip_is_one_member_with_a_header_that_says_nothing(out: int) -> None:
+    compressed(out, [content(5 * MIB)], "gzip")
+
+    packed = written(out)
+    assert packed[:10] == b"\x1f\x8b\x08\0\0\0\0\0\0\xff"
+    member = zlib.decompressobj(31)
+    member.decompress(packed)
+    assert member.eof
+    assert member.unused_data == b""
+
+
+def test_levels_trade_size_for_time(out: int) -> None:
+    plain = content(2 * MIB)
+
+    sizes = [compressed(out, [plain], "gzip", level).size_bytes for level in (0, 1, 9)]
+    zstd_sizes = [compressed(out, [plain], "zstd", level).size_bytes for level in (1, 19)]
+
+    assert sizes[0] > sizes[1] != sizes[2]
+    assert zstd_sizes[0] > zstd_sizes[1]
+
+
+def test_a_small_blob_starts_no_thread(out: int) -> None:
+    before = threading.active_count()
+    with Compressor(out, "gzip") as compressor:
+        compressor.write(content(MIB))
+        during = threading.active_count()
+        compressor.finish()
+
+    assert during == before
+
+
+def test_no_thread_outlives_a_failed_blob() -> None:
+    before = threading.active_count()
+    full = os.open("/dev/full", os.O_WRONLY)
+
+    with pytest.raises(KernelError):
+        compressed(full, [content(20 * MIB)], "gzip")
+
+    os.close(full)
+    assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("source", ["gzip", "zstd", "none"])
+def test_a_blob_is_compressed_anew(out: int, source: Compression) -> None:
+    plain = content(2 * MIB + 3)
+    first = compressed(out, [plain], source)
+    os.lseek(out, 0, os.SEEK_SET)
+    again = os.memfd_create("again")
+
+    blob = recompress(out, again, "gzip", 1)
+
+    assert blob.diff_id == first.diff_id
+    assert gzip.decompress(written(again)) == plain
+    os.close(again)
+
+
+def test_memory_stays_flat_while_reading_what_was_written(out: int) -> None:
+    compressed(out, [content(6 * MIB)], "gzip")
+    source = decompressed(BytesSource(written(out)))
+
+    pieces = [len(piece) for piece in iter(lambda: source.read(MIB), b"")]
+
+    assert max(pieces) <= MIB
+    assert sum(pieces) == 6 * MIB
