@@ -1,0 +1,1 @@
+"""The state directory: content, snapshots, images and cache records, safe against any crash."""

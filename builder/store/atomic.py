@@ -1,0 +1,119 @@
+"""Files that are either the old or the new one, also after a power cut.
+
+Write beside, fsync, rename, fsync the directory: rename(2) is atomic, and durable only when its
+directory is.
+"""
+
+import ctypes
+import os
+from itertools import count
+
+from builder.store.failure import store_error, translated
+
+_counter = count()
+_syncfs = ctypes.CDLL(None, use_errno=True).syncfs
+
+
+def write(path: str, content: bytes, *, mode_bits: int = 0o600, is_durable: bool = True) -> None:
+    """Replace a file as a whole; without `is_durable` a power cut may still bring back the old."""
+    with translated(path):
+        beside = _beside(path, content, mode_bits, is_durable=is_durable)
+        try:
+            os.rename(beside, path)
+        except OSError:
+            os.unlink(beside)
+            raise
+        if is_durable:
+            sync_directory(os.path.dirname(path))
+
+
+def create(path: str, content: bytes, *, mode_bits: int = 0o600) -> None:
+    """Make a file durably unless there is one: of several who try, one wins."""
+    with translated(path):
+        beside = _beside(path, content, mode_bits, is_durable=True)
+        try:
+            os.link(beside, path)
+        except FileExistsError:
+            pass
+        finally:
+            os.unlink(beside)
+        sync_directory(os.path.dirname(path))
+
+
+def _beside(path: str, content: bytes, mode_bits: int, *, is_durable: bool) -> str:
+    beside = f"{path}.{os.getpid()}-{next(_counter)}"
+    fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode_bits)
+    try:
+        write_all(fd, content)
+        if is_durable:
+            os.fdatasync(fd)
+    except BaseException:
+        os.unlink(beside)
+        raise
+    finally:
+        os.close(fd)
+    return beside
+
+
+def write_all(fd: int, content: bytes | memoryview) -> None:
+    """Write until nothing is left; raises OSError."""
+    rest = memoryview(content)
+    while rest:
+        rest = rest[os.write(fd, rest) :]
+
+
+def read(path: str, limit: int) -> bytes | None:
+    """Read a file up to one byte after `limit`; None if there is none."""
+    with translated(path):
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        try:
+            return read_all(fd, limit)
+        finally:
+            os.close(fd)
+
+
+def read_all(fd: int, limit: int) -> bytes:
+    """Read from the current position to the end, but stop one byte after `limit`."""
+    pieces: list[bytes] = []
+    left = limit + 1
+    while left > 0 and (piece := os.read(fd, min(left, 1 << 20))):
+        pieces.append(piece)
+        left -= len(piece)
+    return b"".join(pieces)
+
+
+def sync_directory(path: str) -> None:
+    """Make the names in a directory durable."""
+    with translated(path):
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+
+def sync_file(path: str) -> None:
+    """Make a file's bytes durable."""
+    with translated(path):
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fdatasync(fd)
+        finally:
+            os.close(fd)
+
+
+def syncfs(path: str) -> None:
+    """Make everything on the file system of `path` durable; may take as long as the disk needs.
+
+    Spec: syncfs(2); from Linux 5.8 on it reports write errors.
+    """
+    with translated(path):
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            if _syncfs(fd) != 0:
+                raise store_error(OSError(ctypes.get_errno(), ""), path)
+        finally:
+            os.close(fd)

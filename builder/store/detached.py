@@ -1,0 +1,37 @@
+"""Work that goes on after the command has answered, in a process nobody waits for."""
+
+import os
+from collections.abc import Callable
+
+_NICE = 10
+_FIRST_OTHER_FD = 3
+_MOST_FDS = 1 << 20
+
+
+def run_detached(work: Callable[[], None]) -> None:
+    """Do something in a process of its own session that shares no descriptor with the caller.
+
+    Call it only while no other thread runs: a forked child has one thread, and their locks.
+    """
+    child = os.fork()
+    if child:
+        os.waitpid(child, 0)
+        return
+    status = 1
+    try:
+        os.setsid()
+        if os.fork() == 0:
+            _let_go()
+            work()
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def _let_go() -> None:
+    null = os.open("/dev/null", os.O_RDWR)
+    for fd in range(_FIRST_OTHER_FD):
+        os.dup2(null, fd)
+    os.closerange(_FIRST_OTHER_FD, _MOST_FDS)
+    os.chdir("/")
+    os.nice(_NICE)
