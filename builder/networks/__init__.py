@@ -1,0 +1,1 @@
+"""Networks of containers: bridges with address translation, the host's, none, or user mode."""
