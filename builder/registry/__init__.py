@@ -1,0 +1,1 @@
+"""Registries over HTTP: pull, push, and everything that stands between a name and its bytes."""
