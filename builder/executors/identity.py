@@ -1,0 +1,54 @@
+"""Who a step runs as: looked up in the image's passwd and group, and seldom twice.
+
+Mounting the layers for two small files costs more than all else that a step needs from us. The
+answer is kept under the topmost snapshot that touches /etc: those above it cannot change it.
+"""
+
+import marshal
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from stat import S_ISDIR, S_ISREG
+
+from builder.errors import KernelError
+from builder.kernel.ids import Identity, resolve_user
+from builder.kernel.paths import open_nofollow
+from builder.store.snapshotter import Snapshot
+from builder.store.store import Store
+
+_FILES = ("etc/passwd", "etc/group")
+
+
+def identity(
+    user: str,
+    chain: tuple[Snapshot, ...],
+    store: Store,
+    viewed: Callable[[], AbstractContextManager[int]],
+) -> Identity:
+    """Resolve a user in the tree of a chain of snapshots; `viewed` opens it, if need be."""
+    name = None
+    top = next((one for one in reversed(chain) if os.path.lexists(f"{one.diff}/etc")), None)
+    if top is not None:
+        name = f"identity/1 {top.id} {user}".encode("utf-8", "surrogateescape")
+        kept = store.records.memo(name)
+        if kept is not None:
+            return Identity(*marshal.loads(kept))  # noqa: S302 - from our own database
+    with viewed() as root_fd:
+        found = resolve_user(root_fd, user)
+        if name is not None and _is_in_etc(root_fd):
+            store.records.remember(name, marshal.dumps(tuple(found)))
+    return found
+
+
+def _is_in_etc(root_fd: int) -> bool:
+    """Whether the files are where their names say, so that no link leads to another directory."""
+    for path in ("etc", *_FILES):
+        try:
+            fd = open_nofollow(root_fd, path)
+        except KernelError:
+            return False
+        mode = os.fstat(fd).st_mode
+        os.close(fd)
+        if not (S_ISDIR(mode) if path == "etc" else S_ISREG(mode)):
+            return False
+    return True

@@ -1,0 +1,103 @@
+"""The solver's worker: sends each operation to its executor, and hashes what others read."""
+
+import threading
+from collections.abc import Mapping, Sequence
+
+from builder.concurrency import CancelToken
+from builder.executors.bench import Bench
+from builder.executors.sources import opened_source
+from builder.graph.ops import Context, Exec, Files, Git, Http, Image, Merge, Scratch
+from builder.graph.vertex import Selector, Vertex
+from builder.oci.digest import Digest, key
+from builder.solver.protocols import Result
+
+_UNSET = Digest("")
+MAX_LISTED = 4000
+
+
+class Worker:
+    """Executes the vertices of one build at its bench."""
+
+    def __init__(self, bench: Bench) -> None:
+        """Start with nothing hashed."""
+        self._bench = bench
+        self._contents: dict[tuple[int, Sequence[Selector]], Digest] = {}
+        self._lock = threading.Lock()
+        self.listings: dict[Digest, Mapping[str, bytes]] = {}
+        """The files behind each digest of a snapshot's content, unless there are too many."""
+
+    def context_content(self, vertex: Vertex, selectors: Sequence[Selector]) -> Digest:
+        """Hash paths of a client directory."""
+        name = vertex.op.name if isinstance(vertex.op, Context) else ""
+        return self.content(Result(_UNSET, context=name), selectors)
+
+    def content(self, result: Result, selectors: Sequence[Selector]) -> Digest:
+        """Hash paths of a directory or a snapshot; the latter are remembered for this build.
+
+        What is too large to be listed is remembered for the next ones too: snapshots never change.
+        """
+        if result.snapshot is None:
+            return self._hashed(result, selectors)[0]
+        known = result.snapshot, tuple(selectors)
+        with self._lock:
+            if known in self._contents:
+                return self._contents[known]
+        records = self._bench.store.records
+        name = f"content/1 {known!r}".encode("utf-8", "surrogateescape")
+        kept = records.memo(name)
+        if kept is not None:
+            digest = Digest(kept.decode())
+        else:
+            digest, listing = self._hashed(result, selectors)
+            if listing is not None:
+                self.listings[digest] = listing
+            else:
+                records.remember(name, digest.encode())
+        with self._lock:
+            self._contents[known] = digest
+        return digest
+
+    def _hashed(
+        self, result: Result, selectors: Sequence[Selector]
+    ) -> tuple[Digest, Mapping[str, bytes] | None]:
+        with opened_source(self._bench, result) as source:
+            digest = key("content/1", *(source.digest(selector) for selector in selectors))
+        return digest, None if result.snapshot is None else source.listing(MAX_LISTED)
+
+    def execute(self, vertex: Vertex, inputs: Sequence[Result], token: CancelToken) -> Result:
+        """Do what the vertex says."""
+        return Result(_UNSET, self._snapshot(vertex, inputs, token))
+
+    def _snapshot(self, vertex: Vertex, inputs: Sequence[Result], token: CancelToken) -> int | None:
+        """Send an operation to its executor, which loads now: most builds need few of them."""
+        snapshot: int | None = None
+        match vertex.op:
+            case Scratch():
+                pass
+            case Image():
+                from builder.executors import image
+
+                snapshot = image.execute(vertex.op, self._bench, token)
+            case Files():
+                from builder.executors import files
+
+                snapshot = files.execute(vertex, vertex.op, inputs, self._bench, token)
+            case Exec():
+                from builder.executors import exec_
+
+                snapshot = exec_.execute(vertex, vertex.op, inputs, self._bench, token)
+            case Merge():
+                from builder.executors import merge
+
+                snapshot = merge.execute(inputs, self._bench)
+            case Http():
+                from builder.executors import http
+
+                snapshot = http.execute(vertex.op, self._bench, token)
+            case Git():
+                from builder.executors import git
+
+                snapshot = git.execute(vertex.op, self._bench, token)
+            case Context():
+                raise AssertionError("contexts are read in place")
+        return snapshot

@@ -1,0 +1,1 @@
+"""Writers of finished images: archives, directories, plain files, and the image store."""
