@@ -1,0 +1,98 @@
+"""The engine in this process: what it owns, and one method a use case."""
+
+import os
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+from builder.concurrency import CancelToken
+from builder.engine.build_api import BuildUseCases
+from builder.engine.containers_api import ContainerUseCases
+from builder.engine.image_api import ImageUseCases
+from builder.engine.registry_api import RegistryUseCases
+from builder.engine.request import BuildRequest, Built
+from builder.engine.settings import Settings
+from builder.events import Sink, Warned
+from builder.kernel.namespaces import Privileges
+from builder.oci.platform import Platform, host_platform
+from builder.sandbox.zygote import Zygote
+from builder.store.store import Store
+
+if TYPE_CHECKING:
+    from builder.store.fsck import Problem
+
+
+class LocalEngine(BuildUseCases, RegistryUseCases, ContainerUseCases, ImageUseCases):
+    """Settings, privileges and the open store; the zygote is forked when it is first needed.
+
+    Forking must come before any thread, so use cases that start containers ask for it first.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        privileges: Privileges,
+        store: Store,
+        *,
+        token: CancelToken,
+        sink: Sink,
+        stack: ExitStack,
+    ) -> None:
+        """Keep what `compose` made; the stack releases it."""
+        self.settings = settings
+        self.privileges = privileges
+        self.store = store
+        self.token = token
+        self.sink = sink
+        self.platform: Platform = host_platform(os.uname().machine)
+        self._stack = stack
+        self._is_building = False
+        self._zygote: Zygote | None = None
+
+    @property
+    def zygote(self) -> Zygote:
+        """The parent of all sandboxes of this engine."""
+        if self._zygote is None:
+            self._zygote = self._stack.enter_context(Zygote.start())
+        return self._zygote
+
+    def warn(self, text: str) -> None:
+        """Tell the user something that is no failure."""
+        self.sink(Warned(text))
+
+    def check_store(self, *, is_repairing: bool, is_deep: bool) -> "tuple[Problem, ...]":
+        """Check the store, blobs byte for byte if `is_deep`; remove what is broken if asked."""
+        from builder.store.fsck import fsck
+
+        return fsck(self.store, is_repairing=is_repairing, is_deep=is_deep)
+
+    def build(self, request: BuildRequest) -> Built:
+        """Build a Dockerfile."""
+        from builder.engine.build import build
+
+        self._is_building = True
+        return build(self, request)
+
+    def settle(self) -> None:
+        """Make what a build has written durable and keep the space budget, in another process.
+
+        Called last, when no thread is left; the store is closed by it.
+        """
+        store = self.store
+        if not self._is_building or not (store.content.has_written or store.snapshots.has_written):
+            return
+        settings, privileges = self.settings, self.privileges
+        if settings.limits or os.path.exists(settings.config):
+            from builder.engine.budget import complaint
+
+            text = complaint(settings.config, settings.limits, settings.root)
+            if text:
+                self.warn(text)
+
+        rows = store.database.query("SELECT id, size_bytes FROM snapshots WHERE is_committed = 1")
+
+        def watch_budget() -> None:
+            from builder.engine.budget import watch  # not what anybody waits for
+
+            watch(settings, privileges, rows)
+
+        store.sync_later(watch_budget)
