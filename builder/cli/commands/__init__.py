@@ -1,0 +1,1 @@
+"""One module per command; being here is what makes a command exist."""
