@@ -3,7 +3,7 @@
 import os
 from _socket import socket as _socket
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 
 from builder.containers import frames
 from builder.containers.request import Attachment
@@ -149,7 +149,7 @@ def terminal_size(attachment: Attachment) -> tuple[int, int]:
 def wait_for_exit(connection: _socket) -> int | None:
     """Wait until the main process ends; its status, None if the monitor vanished."""
     decoder = frames.Decoder()
-    with closing(connection):
+    with closing(connection), suppress(ConnectionError):  # reset: it ended before it had read us
         connection.sendall(frames.frame(frames.HELLO))
         while content := connection.recv(_CHUNK_BYTES):
             for kind, body in decoder.feed(content):
