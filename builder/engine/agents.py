@@ -110,10 +110,10 @@ def _forward(source: socket.socket, target: socket.socket) -> None:
     except OSError:
         return
     finally:
-        with_shutdown(target)
+        _end_writing(target)
 
 
-def with_shutdown(target: socket.socket) -> None:
+def _end_writing(target: socket.socket) -> None:
     """End the writing side of a connection; its peer may have gone already."""
     try:
         target.shutdown(socket.SHUT_WR)

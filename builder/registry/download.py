@@ -12,7 +12,6 @@ from builder.concurrency import CancelToken
 from builder.errors import BuilderError, Cancelled, InvalidImage, NotInRegistry, RegistryError
 from builder.oci.descriptor import Descriptor
 from builder.oci.digest import SHA256_PREFIX, sha256
-from builder.oci.provider import Stream
 from builder.registry.patience import Patience
 from builder.registry.repository import Repository
 from builder.registry.transport import Unreachable, content_length, read_piece
@@ -28,7 +27,6 @@ Report = Callable[[str, int, int], None]
 MAX_WRONG = 3
 """How often bytes may turn out to be wrong before the registry, not the line, is to blame."""
 _PARTIAL = 206
-_RANGE_UNSATISFIABLE = 416
 
 
 def unreported(_item: str, _current: int, _total: int) -> None:
@@ -233,17 +231,3 @@ def _continues(response: "Response", offset: int) -> bool:
     return response.status == _PARTIAL and response.headers.get("Content-Range", "").startswith(
         wanted
     )
-
-
-class RepositoryProvider:
-    """Blobs of one image, fetched into the store when they are first opened."""
-
-    def __init__(self, store: Store, downloader: Downloader) -> None:
-        """Keep the collaborators."""
-        self._store = store
-        self._downloader = downloader
-
-    def open_blob(self, descriptor: Descriptor) -> Stream:
-        """Fetch a blob if need be, and open it."""
-        self._downloader.fetch(descriptor)
-        return self._store.content.open_blob(descriptor)
