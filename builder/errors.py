@@ -7,7 +7,7 @@ Packages translate foreign exceptions once, at their edge; only the command line
 import os
 from typing import ClassVar
 
-from builder.source import Span, excerpt
+from builder.source import Span, excerpt, narrowed
 from builder.text import visible, visible_lines
 
 EXIT_FAILURE = 1
@@ -31,13 +31,18 @@ class BuilderError(Exception):
         *,
         fix: str | None = None,
         span: Span | None = None,
+        word: str = "",
         log: str | None = None,
     ) -> None:
-        """Keep one sentence of fact, an imperative remedy, a place, and the last lines of a log."""
+        """Keep one sentence of fact, an imperative remedy, a place, and the last lines of a log.
+
+        `word` is what is to blame within the span, as it is written there.
+        """
         super().__init__(what)
         self.what = what
         self.fix = fix
         self.span = span
+        self.word = word
         self.log = log
 
 
@@ -161,7 +166,7 @@ def render(error: BuilderError) -> str:
     if error.log:
         parts.append(visible_lines(error.log.rstrip("\n")))
     if error.span is not None:
-        parts.append(excerpt(error.span))
+        parts.append(excerpt(error.span, narrowed(error.span, error.word)))
     parts.append(f"error: {visible(error.what)}")
     if error.fix:
         parts.append(f"  fix: {visible(error.fix)}")

@@ -160,6 +160,7 @@ def _escaped(pattern: str, position: int) -> str:
 def _malformed(pattern: str) -> UsageError:
     return UsageError(
         f"syntax error in pattern {pattern}",
+        word=pattern,
         fix="close every [, put a \\ before - and ] in it, and end no pattern with \\",
     )
 

@@ -3,6 +3,8 @@
 Lines and columns count from 1, as editors do; a span's end is exclusive.
 """
 
+import re
+
 from builder.text import visible
 from builder.values import NamedTuple
 
@@ -37,8 +39,39 @@ def where(span: Span) -> str:
     return f"{visible(span.source.name)}:{span.start.line}"
 
 
-def excerpt(span: Span) -> str:
-    """Show the lines of a span with `>>>` before each and a caret line below a one-line span."""
+def narrowed(span: Span, word: str) -> Span:
+    """Give the place of a word within a span: where it stands alone, else its first occurrence.
+
+    The keyword that the span begins with does not count. A word that is not written there in one
+    piece gives the span itself.
+    """
+    if word:
+        quoted = re.escape(word)
+        for pattern in (rf"(?<![^\s=,\"'\[]){quoted}(?![^\s=,\"'\]])", quoted):
+            for number, text in _lines_of(span):
+                start = span.start.column if number == span.start.line else 0
+                found = re.compile(pattern).search(text, start)
+                if found is not None:
+                    place = [Position(number, at + 1) for at in found.span()]
+                    return Span(span.source, place[0], place[1])
+    return span
+
+
+def _lines_of(span: Span) -> list[tuple[int, str]]:
+    """List the lines of a span with their numbers, each up to where the span ends."""
+    last = last_line(span)
+    lines = span.source.text.split("\n")[span.start.line - 1 : last]
+    if lines and last == span.end.line:
+        lines[-1] = lines[-1][: span.end.column - 1]
+    return list(enumerate(lines, span.start.line))
+
+
+def excerpt(span: Span, word: Span | None = None) -> str:
+    """Show the lines of a span with `>>>` before each, and carets below a word in one of them.
+
+    Without a word these are below the span, if it is within a line.
+    """
+    word = word or span
     lines = span.source.text.split("\n")
     first = max(1, span.start.line - CONTEXT_LINES)
     last_marked = last_line(span)
@@ -48,8 +81,8 @@ def excerpt(span: Span) -> str:
         text = lines[number - 1].rstrip("\r")
         mark = ">>>" if span.start.line <= number <= last_marked else "   "
         shown.append(f"{number:4} | {mark} {visible(text[:EXCERPT_WIDTH])}".rstrip())
-        if number == span.start.line == last_marked:
-            shown.extend(_caret(text, span))
+        if number == word.start.line == last_line(word):
+            shown.extend(_caret(text, word))
     shown.append("-" * 20)
     return "\n".join(shown)
 

@@ -1,4 +1,4 @@
-"""Text that came from elsewhere, made safe to show, and names that were nearly right."""
+"""Text that came from elsewhere: made safe to show, split at commas, its misspellings guessed."""
 
 from collections.abc import Iterable
 
@@ -30,6 +30,50 @@ def _escaped(character: str) -> str:
     if character.isspace():
         return " "
     return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"  # noqa: PLR2004
+
+
+class InvalidFields(ValueError):
+    """A line is no list of comma-separated fields; `fix` says what would be."""
+
+    def __init__(self, what: str, fix: str) -> None:
+        """Keep the remedy beside the fact."""
+        super().__init__(what)
+        self.fix = fix
+
+
+def csv_fields(text: str) -> list[str]:
+    """Split a line at commas; a field in double quotes may hold them.
+
+    Raises InvalidFields.
+
+    Spec: RFC 4180.
+    """
+    fields: list[str] = []
+    rest = text
+    while True:
+        field, comma, rest = _quoted_field(rest) if rest.startswith('"') else rest.partition(",")
+        if '"' in field and not comma.startswith('"'):
+            raise InvalidFields(f'bare " in the field {field}', "quote the whole field")
+        fields.append(field)
+        if not comma.endswith(","):
+            return fields
+
+
+def _quoted_field(text: str) -> tuple[str, str, str]:
+    pieces: list[str] = []
+    rest = text[1:]
+    while True:
+        piece, quote, rest = rest.partition('"')
+        pieces.append(piece)
+        if not quote:
+            raise InvalidFields(f"the quoted field {text} does not end", 'add the closing "')
+        if not rest.startswith('"'):
+            break
+        pieces.append('"')
+        rest = rest[1:]
+    if rest and not rest.startswith(","):
+        raise InvalidFields(f'text follows the closing " in {text}', "put a comma between fields")
+    return "".join(pieces), f'"{rest[:1]}', rest[1:]
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 
 from builder.errors import UsageError
+from builder.text import InvalidFields
+from builder.text import csv_fields as text_fields
 
 _SIZE_UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
 _DURATION_UNITS = {  # "ms" before "m": the first that fits is taken
@@ -77,14 +79,10 @@ def csv_fields(text: str) -> list[str]:
 
     Raises UsageError.
     """
-    if '"' not in text:
-        return text.split(",")
-    import csv
-
     try:
-        return next(csv.reader([text], strict=True))
-    except csv.Error:
-        raise UsageError(f"{text!r} has unbalanced quotes") from None
+        return text_fields(text)
+    except InvalidFields as error:
+        raise UsageError(str(error), fix=error.fix) from None
 
 
 def csv_pairs(text: str) -> list[tuple[str, str | None]]:

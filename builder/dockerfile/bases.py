@@ -42,6 +42,8 @@ def base_of(node: Node, graph: Graph, resolution: Resolution) -> Base | None:
     platform = node.platform or request.platform
     context = node.context or named_context(request, node.base_name, platform)
     if context is not None:
+        if context.kind == "stage":
+            raise _later(context, node, graph)
         return _context_base(context, node, platform, resolution)
     if node.base_name == SCRATCH:
         return _scratch_base(node, request)
@@ -57,8 +59,9 @@ def image_need(node: Node, platform: Platform, graph: Graph) -> ImageNeed:
         what = f'failed to parse stage name "{written[:300]}": invalid reference format'
         if written != written.lower():
             what += ": repository name must be lowercase"
-        raise DockerfileError(what, fix=error.fix, span=node.span) from None
-    suggestion = nearest(written, (*graph.names(), *_COMMON_IMAGES)) or ""
+        raise DockerfileError(what, fix=error.fix, span=node.span, word=written) from None
+    known = (*graph.names(), *_COMMON_IMAGES)
+    suggestion = "" if written in known else nearest(written, known) or ""
     return ImageNeed(name, platform, node.span, written, suggestion)
 
 
@@ -141,16 +144,23 @@ def _context_base(
 ) -> Base | None:
     if context.location.removeprefix(IMAGE_SCHEME) == SCRATCH and context.kind == "image":
         return _scratch_base(node, resolution.request)
-    if context.kind == "stage":
-        raise DockerfileError(
-            f"context {context.name} is the stage {context.location!r}, which is not above",
-            fix="name a stage that the file defines earlier",
-            span=node.span,
-        )
     if context.kind in {"image", "oci-layout"}:
         return _image_base(_context_need(context, node, platform), resolution)
     files = context_files(context, resolution, node.span)
     return None if files is None else Base(files, empty_config(platform), platform)
+
+
+def _later(context: NamedContext, node: Node, graph: Graph) -> DockerfileError:
+    """Make the error of a context that stands for a stage of this file, but not for one above."""
+    known = graph.names()
+    is_below = context.location.lower() in known
+    return DockerfileError(
+        f"context {context.name} is the stage {context.location!r}, which this file does not"
+        " define above",
+        fix="move the stage up" if is_below else f"the stages are {', '.join(known)}",
+        span=node.span,
+        word=node.base_name if node.context is None else node.name,
+    )
 
 
 def _context_need(context: NamedContext, node: Node, platform: Platform) -> ImageNeed:

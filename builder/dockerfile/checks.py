@@ -1,6 +1,7 @@
 """The build checks that need no fold: what can be told from the text of a file alone."""
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 
 from builder.dockerfile.arguments import declared_names, global_args
 from builder.dockerfile.expansion import in_place
@@ -12,9 +13,10 @@ from builder.dockerfile.instructions import (
     Healthcheck,
     Instruction,
     Maintainer,
+    Onbuild,
     Run,
 )
-from builder.dockerfile.parser import Dockerfile, Stage
+from builder.dockerfile.parser import Dockerfile, Stage, parse_trigger
 from builder.dockerfile.platforms import automatic_args
 from builder.dockerfile.request import BuildRequest, build_arg
 from builder.dockerfile.rules import (
@@ -72,7 +74,6 @@ def check_file(dockerfile: Dockerfile, request: BuildRequest, checks: Checks) ->
     _check_names(dockerfile.stages, checks)
     _check_casing(dockerfile.stages, checks)
     _check_defaults(dockerfile, request, checks)
-    _check_build_args(dockerfile, request, checks)
 
 
 def ignored_paths(request: BuildRequest) -> Callable[[str], bool] | None:
@@ -195,6 +196,15 @@ def _check_casing(stages: Iterable[Stage], checks: Checks) -> None:
             )
 
 
+def _declared(instruction: Instruction) -> Iterator[str]:
+    """Name the arguments that an instruction declares, now or when it fires."""
+    if isinstance(instruction, Onbuild) and instruction.trigger == "ARG":
+        with suppress(DockerfileError):  # it fails when it fires
+            yield from _declared(parse_trigger(instruction.text, instruction.span))
+    elif isinstance(instruction, Arg):
+        yield from (name for name, _default in instruction.pairs)
+
+
 def _check_defaults(dockerfile: Dockerfile, request: BuildRequest, checks: Checks) -> None:
     escape = dockerfile.directives.escape
     automatic = automatic_args(request, request.target)
@@ -222,12 +232,16 @@ def _is_reference(name: str) -> bool:
     return True
 
 
-def _check_build_args(dockerfile: Dockerfile, request: BuildRequest, checks: Checks) -> None:
+def check_build_args(
+    dockerfile: Dockerfile, request: BuildRequest, fired: Iterable[Instruction], checks: Checks
+) -> None:
+    """Report build arguments that neither the file nor a trigger declares, fired or stored."""
+    if not request.build_args:
+        return
     declared = set(declared_names(dockerfile.global_args))
-    for stage in dockerfile.stages:
-        for instruction in stage.instructions:
-            if isinstance(instruction, Arg):
-                declared.update(name for name, _default in instruction.pairs)
+    written = (found for stage in dockerfile.stages for found in stage.instructions)
+    for instruction in (*written, *fired):
+        declared.update(_declared(instruction))
     known = declared | automatic_args(request, request.target).keys()
     for name in dict(request.build_args):
         if name in known or name.lower() in _PREDEFINED or name.startswith("BUILDKIT_"):

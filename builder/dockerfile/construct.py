@@ -80,8 +80,9 @@ def _unknown(parsed: Parsed) -> DockerfileError:
     if near and keyword != keyword.lower():
         near = near.upper()
     hint = f" (did you mean {near}?)" if near else ""
-    return parsed.fail(
+    return DockerfileError(
         f"unknown instruction: {keyword}{hint}",
+        span=parsed.place(parsed.node.words[0]),
         fix=f"write {near}" if near else "begin each line with an instruction, or join it with \\",
     )
 

@@ -76,7 +76,7 @@ def _plan(instruction: Copy | Add, state: StageState, scope: Scope, name: str) -
         return expanded(text, state, scope, instruction.span)
 
     files = scope.context
-    if isinstance(instruction, Copy) and instruction.from_name:
+    if instruction.from_name:
         files = scope.find(instruction.from_name, instruction.span)
     dest = word(instruction.dest)
     return _Plan(
@@ -86,7 +86,7 @@ def _plan(instruction: Copy | Add, state: StageState, scope: Scope, name: str) -
         destination(dest, state.workdir),
         word(instruction.chown),
         word(instruction.chmod),
-        word(instruction.checksum) if isinstance(instruction, Add) else "",
+        word(instruction.checksum),
         files,
         name,
     )
@@ -100,6 +100,7 @@ def _check(plan: _Plan, scope: Scope) -> None:
             " and 07777",
             fix="write digits like 0755, or a symbolic mode like u=rwX,go=rX",
             span=span,
+            word=plan.instruction.chmod,
         )
     if plan.instruction.link and plan.chmod:
         scope.checks.report(LINK_DROPPED, "--link has no effect together with --chmod", span)
@@ -108,12 +109,14 @@ def _check(plan: _Plan, scope: Scope) -> None:
             "checksum can't be specified for multiple sources",
             fix="write one ADD for each source",
             span=span,
+            word="--checksum",
         )
     if plan.checksum and not (is_url(plan.sources[0]) or git_of(plan.sources[0], span)):
         raise DockerfileError(
             "checksum requires HTTP(S) or Git sources",
             fix="drop --checksum: local files are known by their content",
             span=span,
+            word="--checksum",
         )
 
 
@@ -136,7 +139,9 @@ def _copied(source: str, plan: _Plan, inputs: Inputs, scope: Scope) -> ops.Copy:
         return _copied_path(source, plan, inputs, scope)
     if isinstance(plan.instruction, Copy):
         kind = "URL" if git is None else "git ref"
-        raise DockerfileError(f"source can't be a {kind} for COPY", fix="use ADD", span=span)
+        raise DockerfileError(
+            f"source can't be a {kind} for COPY", fix="use ADD", span=span, word=source
+        )
     options = RemoteOptions(plan.checksum, plan.instruction.keep_git_dir, plan.name)
     if git is not None:
         number = inputs.whole(git_vertex(git, options, scope.resolution, span))
@@ -154,12 +159,13 @@ def _copied_path(source: str, plan: _Plan, inputs: Inputs, scope: Scope) -> ops.
     before, pivot, after = source.partition(_PIVOT)
     path = clean(source)
     is_pattern = has_wildcards(source)
-    parents = isinstance(instruction, Copy) and instruction.parents
+    parents = instruction.parents
     if parents and pivot and not after.strip("/"):
         raise DockerfileError(
             f'failed to calculate checksum of ref: "{clean(before)}": not found',
             fix="name what is to be copied after /./",
             span=instruction.span,
+            word=source,
         )
     selector = Selector(path, is_pattern, instruction.exclude, not is_pattern, is_deep=parents)
     number = inputs.part(plan.files.vertex, selector)
@@ -204,7 +210,7 @@ def _unpack(instruction: Copy | Add) -> ops.Unpack:
 
 def _created_by(plan: _Plan) -> str:
     flags: list[tuple[str, str | None]] = []
-    if isinstance(plan.instruction, Copy) and plan.instruction.parents:
+    if plan.instruction.parents:
         flags.append(("parents", None))
     flags += [(name, v) for name, v in (("chown", plan.chown), ("chmod", plan.chmod)) if v]
     documents = (f"<<{heredoc.name}" for heredoc in plan.instruction.heredocs)

@@ -49,7 +49,7 @@ def in_place(text: str, variables: Mapping[str, str], style: Style, span: Span) 
         return expand(text, variables, style)
     except InvalidWord as error:
         raise DockerfileError(
-            str(error), fix="check quotes and ${…} forms, or escape the $", span=span
+            str(error), fix="check quotes and ${…} forms, or escape the $", span=span, word=text
         ) from None
 
 

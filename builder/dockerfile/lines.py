@@ -49,6 +49,8 @@ class LogicalLine(NamedTuple):
     comments: tuple[str, ...] = ()
     heredocs: tuple[Heredoc, ...] = ()
     has_empty_continuation: bool = False
+    trailing: str = ""
+    """The blanks behind the text."""
 
     def position(self, offset: int) -> Position:
         """Turn an offset in the joined text into a place in the file."""
@@ -107,8 +109,6 @@ class _Reader:
             if not text:
                 continue
             line = self._logical(text, len(raw) - len(text), tuple(comments))
-            if line is None:
-                continue
             comments = []
             count += 1
             if count > MAX_INSTRUCTIONS:
@@ -130,7 +130,7 @@ class _Reader:
         else:
             comments.clear()
 
-    def _logical(self, text: str, indent: int, comments: tuple[str, ...]) -> LogicalLine | None:
+    def _logical(self, text: str, indent: int, comments: tuple[str, ...]) -> LogicalLine:
         start = self._next
         part, is_continued = self._uncontinued(text)
         parts, length = [part], len(part)
@@ -152,11 +152,14 @@ class _Reader:
         joined = "".join(parts)
         stripped = joined.strip(SPACES)
         if not stripped:
-            return None
+            what = f"unknown instruction: nothing follows the {self.directives.escape}"
+            raise self._fail(what, start, fix="write an instruction, or take the line away")
         skipped = len(joined) - len(joined.lstrip(SPACES))
         moved = tuple(piece._replace(offset=piece.offset - skipped) for piece in pieces)
+        trailing = joined[skipped + len(stripped) :].rstrip("\r")
         heredocs = tuple(self._heredocs(stripped, start))
-        return LogicalLine(stripped, moved, start, self._next, comments, heredocs, has_empty)
+        end = self._next
+        return LogicalLine(stripped, moved, start, end, comments, heredocs, has_empty, trailing)
 
     def _heredocs(self, text: str, start: int) -> Iterator[Heredoc]:
         if "<<" not in text or not may_have_heredocs(text):

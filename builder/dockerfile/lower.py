@@ -5,7 +5,7 @@ knows is asked for all at once; the caller resolves it and lowers again.
 """
 
 from builder.dockerfile.bases import chosen_platform
-from builder.dockerfile.checks import check_file, file_checks
+from builder.dockerfile.checks import check_build_args, check_file, file_checks
 from builder.dockerfile.history import COMMENT, IMPORTED_COMMENT, description
 from builder.dockerfile.lowering import Lowering
 from builder.dockerfile.metadata import with_labels
@@ -74,7 +74,7 @@ def lower(
     check_file(dockerfile, request, checks)
     lowering = Lowering(dockerfile, Resolution.of(request, pins), checks)
     lowering.lower([lowering.target])
-    missing = _missing(lowering, checks)
+    missing = _missing(lowering, dockerfile, checks)
     return _lowered(lowering, checks, created) if missing is None else missing
 
 
@@ -100,18 +100,20 @@ def lint(dockerfile: Dockerfile, request: BuildRequest, pins: Pins) -> Checked |
         check_file(dockerfile, request, checks)
         lowering = Lowering(dockerfile, Resolution.of(request, pins), checks)
         lowering.lower([lowering.target] if request.target else lowering.graph.stages)
-        missing = _missing(lowering, checks)
+        missing = _missing(lowering, dockerfile, checks)
     except BuilderError as error:
         return Checked(checks.warnings, error)
     return Checked(checks.warnings) if missing is None else missing
 
 
-def _missing(lowering: Lowering, checks: Checks) -> Needs | None:
+def _missing(lowering: Lowering, dockerfile: Dockerfile, checks: Checks) -> Needs | None:
     """Name the pins that are missing; if none are, raise for rules that must not be broken."""
     missing = lowering.resolution.needs.missing()
     if missing is None:
+        request = lowering.resolution.request
+        check_build_args(dockerfile, request, lowering.fired(), checks)
         checks.raise_if_strict()
-        if lowering.resolution.request.is_strict:
+        if request.is_strict:
             checks.raise_if_own()
     return missing
 

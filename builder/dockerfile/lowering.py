@@ -4,7 +4,7 @@ Where a pin is missing, the stage and those on top of it stay open while all oth
 every need that can be known is known at the end.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import partial
 
 from builder.dockerfile.arguments import declared_names, global_args
@@ -13,7 +13,7 @@ from builder.dockerfile.checks import ignored_paths
 from builder.dockerfile.epoch import NAME as EPOCH
 from builder.dockerfile.epoch import epoch_s
 from builder.dockerfile.fold import applied
-from builder.dockerfile.instructions import Add, Onbuild, Run
+from builder.dockerfile.instructions import Add, Instruction, Onbuild, Run
 from builder.dockerfile.parser import Dockerfile, parse_trigger
 from builder.dockerfile.platforms import automatic_args
 from builder.dockerfile.remote import is_url
@@ -87,6 +87,11 @@ class Lowering:
             node = node.base
         base = self._bases[id(node)]
         return None if base is None else base.pin
+
+    def fired(self) -> Iterator[Instruction]:
+        """List the triggers that the stages in use fired."""
+        for node in self._lowered:
+            yield from (one.instruction for one in node.commands if one.is_trigger)
 
     def images(self) -> tuple[ImageNeed, ...]:
         """List the images in use, each once."""
@@ -183,7 +188,7 @@ class Lowering:
 
     def _find(self, node: Node, command: Command, name: str, span: Span) -> Files:
         source = dict(command.sources)[name]
-        if not source.is_stage or source.context is not None:
+        if source.base is None and (not source.is_stage or source.context is not None):
             base = self._bases[id(source)]
             return _PENDING if base is None else base.files
         if source.index >= node.index:
@@ -193,6 +198,7 @@ class Lowering:
                 f' "{node.title}"',
                 fix="move the stage up",
                 span=span,
+                word=name,
             )
         state = self._states.get(id(source))
         return _PENDING if state is None else Files(state.root, is_context=False)

@@ -48,16 +48,9 @@ _HARMLESS_WORDS = frozenset({"public", "file", "version"})
 def env(instruction: Env, state: StageState, scope: Scope) -> StageState:
     """Set variables of the image; all words see the environment before the instruction.
 
-    Raises DockerfileError.
+    As in the reference, a name that expands to nothing is one.
     """
-    pairs = []
-    for raw_name, raw_value in instruction.pairs:
-        name = expanded(raw_name, state, scope, instruction.span)
-        if not name:
-            raise DockerfileError(
-                "ENV names can not be blank", fix="write a name", span=instruction.span
-            )
-        pairs.append((name, expanded(raw_value, state, scope, instruction.span)))
+    pairs = _expanded_pairs(instruction, state, scope)
     _report_legacy(instruction, scope)
     for name, value in pairs:
         _report_secret("ENV", name, instruction.span, scope)
@@ -69,13 +62,7 @@ def env(instruction: Env, state: StageState, scope: Scope) -> StageState:
 
 def label(instruction: Label, state: StageState, scope: Scope) -> StageState:
     """Set labels of the image; kept sorted by name, as the config's JSON has them."""
-    pairs = [
-        (
-            expanded(name, state, scope, instruction.span),
-            expanded(value, state, scope, instruction.span),
-        )
-        for name, value in instruction.pairs
-    ]
+    pairs = _expanded_pairs(instruction, state, scope)
     _report_legacy(instruction, scope)
     return with_labels(state, pairs).noted(_assignments("LABEL", pairs))
 
@@ -158,6 +145,7 @@ def volume(instruction: Volume, state: StageState, scope: Scope) -> StageState:
             "VOLUME specified can not be an empty string",
             fix="write an absolute path",
             span=instruction.span,
+            word=instruction.paths[paths.index("")],
         )
     volumes = tuple(sorted({*state.run_config.volumes, *paths}))
     state = state.with_run_config(state.run_config._replace(volumes=volumes))
@@ -172,6 +160,7 @@ def stop_signal(instruction: Stopsignal, state: StageState, scope: Scope) -> Sta
             f"invalid signal: {name}",
             fix="write a name like SIGTERM or a number",
             span=instruction.span,
+            word=instruction.text,
         )
     state = state.with_run_config(state.run_config._replace(stop_signal=name))
     return state.noted(f"STOPSIGNAL {name}")
@@ -232,7 +221,7 @@ def _ports(word: str, span: Span, scope: Scope) -> tuple[str, ...]:
         found = exposed(word)
     except InvalidPort as error:
         raise DockerfileError(
-            str(error), fix="write a port like 8080, 53/udp or 7000-7003", span=span
+            str(error), fix="write a port like 8080, 53/udp or 7000-7003", span=span, word=word
         ) from None
     if not found.is_protocol_lower:
         scope.checks.report(
@@ -248,6 +237,16 @@ def _ports(word: str, span: Span, scope: Scope) -> tuple[str, ...]:
             span,
         )
     return found.ports
+
+
+def _expanded_pairs(
+    instruction: Env | Label, state: StageState, scope: Scope
+) -> list[tuple[str, str]]:
+    span = instruction.span
+    return [
+        (expanded(name, state, scope, span), expanded(value, state, scope, span))
+        for name, value in instruction.pairs
+    ]
 
 
 def _assignments(keyword: str, pairs: list[tuple[str, str]]) -> str:

@@ -6,7 +6,7 @@ Values are expanded, `from` is not; what a key means depends on the type that wa
 from collections.abc import Callable, Iterator
 from typing import Literal, TypeVar, get_args
 
-from builder.text import nearest
+from builder.text import InvalidFields, csv_fields, nearest
 from builder.values import NamedTuple
 
 MountType = Literal["bind", "cache", "tmpfs", "secret", "ssh"]
@@ -47,22 +47,27 @@ class MountOptions(NamedTuple):
 class InvalidMount(ValueError):
     """The options of a mount make no sense; `fix` says what would."""
 
-    def __init__(self, what: str, fix: str) -> None:
-        """Keep the remedy beside the fact."""
+    def __init__(self, what: str, fix: str, word: str = "") -> None:
+        """Keep the remedy beside the fact, and the field that is to blame if it is one."""
         super().__init__(what)
         self.fix = fix
+        self.word = word
 
 
 def mount_options(text: str, expand: Callable[[str], str]) -> MountOptions:
     """Read one mount; raise InvalidMount, or what `expand` raises."""
     options = MountOptions()
-    for field in csv_fields(text):
+    for field in _fields(text):
         name, equals, value = field.partition("=")
         name = name.lower()
-        if not equals:
-            options = _with_bare(options, name, field)
-        else:
-            options = _with_value(options, name, expand(value), field)
+        try:
+            if not equals:
+                options = _with_bare(options, name, field)
+            else:
+                options = _with_value(options, name, expand(value), field)
+        except InvalidMount as error:
+            error.word = field
+            raise
     _check(options)
     return options
 
@@ -73,51 +78,24 @@ def mount_source(text: str) -> str:
     Raises InvalidMount.
     """
     found = ""
-    for field in csv_fields(text):
+    for field in _fields(text):
         name, equals, value = field.partition("=")
         if equals and name.lower() == "from":
             if "$" in value[:-1]:
                 raise InvalidMount(
                     "'from' doesn't support variable expansion, define alias stage instead",
                     "write FROM $VARIABLE AS name, and from=name here",
+                    field,
                 )
             found = value
     return found
 
 
-def csv_fields(text: str) -> list[str]:
-    """Split a line at commas; a field in double quotes may hold them.
-
-    Raises InvalidMount.
-
-    Spec: RFC 4180.
-    """
-    fields: list[str] = []
-    rest = text
-    while True:
-        field, comma, rest = _quoted_field(rest) if rest.startswith('"') else rest.partition(",")
-        if '"' in field and not comma.startswith('"'):
-            raise InvalidMount(f'bare " in the mount field {field}', "quote the whole field")
-        fields.append(field)
-        if not comma.endswith(","):
-            return fields
-
-
-def _quoted_field(text: str) -> tuple[str, str, str]:
-    pieces: list[str] = []
-    rest = text[1:]
-    while True:
-        piece, quote, rest = rest.partition('"')
-        pieces.append(piece)
-        if not quote:
-            raise InvalidMount(f"the quoted mount field {text} does not end", 'add the closing "')
-        if not rest.startswith('"'):
-            break
-        pieces.append('"')
-        rest = rest[1:]
-    if rest and not rest.startswith(","):
-        raise InvalidMount(f'text follows the closing " in {text}', "put a comma between fields")
-    return "".join(pieces), f'"{rest[:1]}', rest[1:]
+def _fields(text: str) -> list[str]:
+    try:
+        return csv_fields(text)
+    except InvalidFields as error:
+        raise InvalidMount(str(error), error.fix) from None
 
 
 def _with_bare(options: MountOptions, name: str, field: str) -> MountOptions:

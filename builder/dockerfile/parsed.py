@@ -33,6 +33,8 @@ class Parsed(NamedTuple):
     heredocs: "tuple[Heredoc, ...]"
     place: Callable[[Word], Span]
     """Gives the span of one terminal."""
+    trailing: str = ""
+    """The blanks at the end of the line."""
 
     @property
     def head(self) -> tuple[Span, str, str, tuple[str, ...]]:
@@ -82,9 +84,9 @@ class Parsed(NamedTuple):
         except InvalidFlag as error:
             raise DockerfileError(str(error), fix=error.fix, span=self.place(error.word)) from None
 
-    def fail(self, what: str, *, fix: str | None = None) -> DockerfileError:
-        """Make an error that points at the instruction."""
-        return DockerfileError(what, span=self.span, fix=fix)
+    def fail(self, what: str, *, fix: str | None = None, word: str = "") -> DockerfileError:
+        """Make an error that points at the instruction, or at a word of it as it is written."""
+        return DockerfileError(what, span=self.span, fix=fix, word=word)
 
     def at_least_one(self) -> DockerfileError:
         """Make the error of an instruction that stands alone."""
@@ -108,7 +110,9 @@ class Parsed(NamedTuple):
         if not pairs:
             raise self.at_least_one()
         if not all(name for name, _value in pairs):
-            raise self.fail(f"{self.name} names can not be blank", fix="write a name before the =")
+            blank = next(f"={value}" for name, value in pairs if not name)
+            fix = "write a name before the ="
+            raise self.fail(f"{self.name} names can not be blank", fix=fix, word=blank)
         return pairs, is_legacy
 
     def pairs(self) -> tuple[tuple[tuple[str, str], ...], bool]:
@@ -121,7 +125,9 @@ class Parsed(NamedTuple):
             parts = re.split(f"[{BLANKS}]+", rest, maxsplit=1)
             if len(parts) == 1:
                 raise self.fail(
-                    f"{self.name} must have two arguments", fix=f"write {self.name} {parts[0]}="
+                    f"{self.name} must have two arguments",
+                    fix=f"write {self.name} {parts[0]}=",
+                    word=parts[0],
                 )
             return ((parts[0], parts[1]),), True
         pairs = []

@@ -6,16 +6,13 @@ from functools import partial
 from builder.dockerfile.construct import check_form, construct
 from builder.dockerfile.directives import Directives
 from builder.dockerfile.instructions import Arg, From, Heredoc, Instruction
-from builder.dockerfile.lines import Lines, LogicalLine, read_lines
+from builder.dockerfile.lines import Lines, LogicalLine
+from builder.dockerfile.nodes import read_nodes
 from builder.dockerfile.parsed import Parsed
-from builder.dockerfile.syntax import Node, Word, syntax
+from builder.dockerfile.syntax import Node, Word
 from builder.errors import DockerfileError
 from builder.source import Position, Source, Span
 from builder.values import NamedTuple
-
-MAX_WORDS = 50_000
-_WORDY = frozenset({"arg", "env", "exp", "fro", "lab"})
-"""How the instructions begin that the grammar splits into words."""
 
 
 class Stage(NamedTuple):
@@ -59,17 +56,15 @@ def parse(source: Source, *, cache_dir: str | None = None) -> Dockerfile:
 
 def parse_nodes(source: Source, *, cache_dir: str | None = None) -> tuple[Lines, list[Line]]:
     """Parse to syntax nodes only, with the checks that the reference's parser makes."""
-    lines = read_lines(source)
-    for line in lines.lines:
-        _check_size(lines, line)
-    texts = [line.text for line in lines.lines]
-    nodes = syntax(texts, lines.directives.escape, cache_dir)
+    lines, nodes = read_nodes(source, cache_dir=cache_dir)
     parsed = [
         Line(line, _parsed(lines, line, node))
         for line, node in zip(lines.lines, nodes, strict=True)
     ]
     for one in parsed:
         check_form(one.parsed)
+        if one.parsed.node.rule == "onbuild" and _may_be_malformed(one.parsed.text):
+            _check_trigger(one.parsed, lines.directives.escape)
     return lines, parsed
 
 
@@ -89,16 +84,20 @@ def parse_trigger(text: str, span: Span, escape: str = "\\") -> Instruction:
         raise DockerfileError(f"ONBUILD trigger {first!r}: {what}", span=span) from None
 
 
-def _check_size(lines: Lines, line: LogicalLine) -> None:
-    """Refuse what would take seconds to parse: no person wrote so many words."""
-    if len(line.text) <= MAX_WORDS or line.text[:3].lower() not in _WORDY:
-        return
-    if len(line.text.split()) > MAX_WORDS:
-        raise DockerfileError(
-            f"the instruction has more than {MAX_WORDS} words",
-            span=lines.span(line),
-            fix="write several instructions",
-        )
+def _may_be_malformed(trigger: str) -> bool:
+    """Tell whether a trigger's form has to be checked: most need no second pass of the parser."""
+    keyword, *words = trigger.split() or [""]
+    if keyword.upper() in {"ENV", "LABEL"}:
+        return not all("=" in word for word in words)
+    return "[" in trigger and "<<" not in trigger and keyword.upper() != "ONBUILD"
+
+
+def _check_trigger(parsed: Parsed, escape: str) -> None:
+    """Refuse a trigger that the reference's parser refuses where it is written."""
+    try:
+        parse_nodes(Source(parsed.span.source.name, f"# escape={escape}\n{parsed.text}\n"))
+    except DockerfileError as error:
+        raise parsed.fail(error.what, fix=error.fix, word=error.word) from None
 
 
 def _parsed(lines: Lines, line: LogicalLine, node: Node) -> Parsed:
@@ -107,7 +106,8 @@ def _parsed(lines: Lines, line: LogicalLine, node: Node) -> Parsed:
         for doc in line.heredocs
     )
     place = partial(_place, lines, line)
-    return Parsed(node, lines.span(line), line.text.strip(), line.comments, heredocs, place)
+    original = line.text.strip()
+    return Parsed(node, lines.span(line), original, line.comments, heredocs, place, line.trailing)
 
 
 def _place(lines: Lines, line: LogicalLine, word: Word) -> Span:

@@ -36,7 +36,7 @@ def git_of(source: str, span: Span | None) -> GitSource | None:
         return git_source(source)
     except InvalidGitSource as error:
         raise DockerfileError(
-            str(error), fix="write options like ?ref=v1&subdir=a", span=span
+            str(error), fix="write options like ?ref=v1&subdir=a", span=span, word=source
         ) from None
 
 
@@ -64,6 +64,7 @@ def http_vertex(
             f"digest mismatch {wanted}: {pin.digest}",
             fix="check the URL, or write the new checksum",
             span=span,
+            word=options.checksum,
         )
     op = Http(url, download_name(url), pin.digest, pin.mtime_s)
     return Vertex(op, name=options.name, span=span)
@@ -87,6 +88,7 @@ def git_vertex(
             f"expected checksum to match {checksum}, got {pin.commit}",
             fix="check the ref, or write the new commit",
             span=span,
+            word=checksum,
         )
     op = Git(
         source.remote,
@@ -108,13 +110,16 @@ def checksum_digest(text: str, span: Span | None) -> Digest:
     algorithm, colon, _ = text.partition(":")
     if colon and algorithm != "sha256":
         raise DockerfileError(
-            "unsupported digest algorithm", fix="give the SHA-256 of the content", span=span
+            "unsupported digest algorithm",
+            fix="give the SHA-256 of the content",
+            span=span,
+            word=text,
         )
     try:
         return parse_digest(text)
     except InvalidImage as error:
         raise DockerfileError(
-            f"invalid checksum digest format: {error.what}", fix=error.fix, span=span
+            f"invalid checksum digest format: {error.what}", fix=error.fix, span=span, word=text
         ) from None
 
 
@@ -131,6 +136,7 @@ def _agreed_keep(flag: bool | None, query: bool | None, span: Span | None) -> bo
             "inconsistent keep-git-dir configuration",
             fix="say it once, by --keep-git-dir or in the URL",
             span=span,
+            word="--keep-git-dir",
         )
     return bool(flag if query is None else query)
 
@@ -141,5 +147,6 @@ def _agreed_checksum(flag: str, query: str, span: Span | None) -> str:
             f'checksum mismatch "{flag}" != "{query}"',
             fix="say it once, by --checksum or in the URL",
             span=span,
+            word="--checksum",
         )
     return query or flag

@@ -98,7 +98,9 @@ def _options(text: str, instruction: Run, state: StageState, scope: Scope) -> Mo
     try:
         return mount_options(text, lambda value: expanded(value, state, scope, instruction.span))
     except InvalidMount as error:
-        raise DockerfileError(str(error), fix=error.fix, span=instruction.span) from None
+        raise DockerfileError(
+            str(error), fix=error.fix, span=instruction.span, word=error.word or text
+        ) from None
 
 
 def _mounts(
@@ -203,7 +205,10 @@ def _target(option: MountOptions, state: StageState, span: Span) -> str:
     target = clean(option.target, state.workdir)
     if target == "/":
         raise DockerfileError(
-            f'invalid mount target "{target}"', fix="give target= a directory below /", span=span
+            f'invalid mount target "{target}"',
+            fix="give target= a directory below /",
+            span=span,
+            word=option.target,
         )
     return target
 
@@ -213,38 +218,34 @@ def _network(instruction: Run, scope: Scope) -> ops.Network:
         return "none"
     if instruction.network != "host":
         return scope.request.network
-    if "network.host" in scope.request.entitlements:
-        return "host"
-    raise Denied(
-        "network.host is not allowed",
-        fix="add --allow network.host to the build",
-        span=instruction.span,
-    )
+    _demand("network.host", "--network=host", instruction, scope)
+    return "host"
 
 
 def _security(instruction: Run, scope: Scope) -> ops.Security:
     if instruction.security != "insecure":
         return "sandbox"
-    if "security.insecure" in scope.request.entitlements:
-        return "insecure"
-    raise Denied(
-        "security.insecure is not allowed",
-        fix="add --allow security.insecure to the build",
-        span=instruction.span,
-    )
+    _demand("security.insecure", "--security=insecure", instruction, scope)
+    return "insecure"
 
 
 def _devices(instruction: Run, scope: Scope) -> tuple[str, ...]:
-    granted = scope.request.entitlements
     for device in instruction.devices:
-        name = device.partition(",")[0]
-        if "device" not in granted and f"device={name}" not in granted:
-            raise Denied(
-                f"device {name} is not allowed",
-                fix=f"add --allow device={name} to the build",
-                span=instruction.span,
-            )
+        if "device" not in scope.request.entitlements:
+            name = device.partition(",")[0]
+            _demand(f"device={name}", name, instruction, scope)
     return (*scope.request.devices, *instruction.devices)
+
+
+def _demand(entitlement: str, word: str, instruction: Run, scope: Scope) -> None:
+    """Raise Denied unless the build was allowed something."""
+    if entitlement not in scope.request.entitlements:
+        raise Denied(
+            f"{entitlement.replace('=', ' ', 1)} is not allowed",
+            fix=f"add --allow {entitlement} to the build",
+            span=instruction.span,
+            word=word,
+        )
 
 
 def _shown(instruction: Run, options: list[MountOptions], state: StageState, scope: Scope) -> str:

@@ -70,6 +70,7 @@ def _node(index: int, instruction: From, scope: Globals, checks: Checks) -> Node
             f"base name ({instruction.image}) should not be blank",
             fix="give the ARG a default before the first FROM, or --build-arg",
             span=instruction.span,
+            word=instruction.image,
         )
     node = Node(index, instruction.name, name.text, instruction.span)
     node.used_args = name.matched
@@ -88,6 +89,7 @@ def _platform(found: Expansion, instruction: From, scope: Globals, checks: Check
             f"empty platform value from expression {instruction.platform}{near}",
             fix="write os/arch, or a variable that has a value",
             span=instruction.span,
+            word=instruction.platform,
         )
     try:
         platform = parse_platform(found.text)
@@ -97,6 +99,7 @@ def _platform(found: Expansion, instruction: From, scope: Globals, checks: Check
             f"failed to parse platform {instruction.platform}: {reason}{near}",
             fix=error.fix,
             span=instruction.span,
+            word=instruction.platform,
         ) from None
     if not (found.matched or found.unmatched):
         _report_constant(found.text, platform, instruction, checks)

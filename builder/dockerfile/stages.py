@@ -59,6 +59,10 @@ class Node:
         return self.index >= 0
 
 
+_Edge = tuple[Node, Span, str]
+"""What a stage copies from, where, and by which name."""
+
+
 class Graph:
     """The stages of a file with their edges, and the images that are copied from."""
 
@@ -73,6 +77,8 @@ class Graph:
         """Add a stage: an earlier one of its base's name is what it stands on."""
         if node.context is None:
             node.base = self._named(node.base_name) or self._by_name.get(node.base_name)
+        elif node.context.kind == "stage":
+            node.base = self._by_name.get(node.context.location.lower())
         self.stages.append(node)
         if node.name:
             self._by_name[node.name] = node
@@ -95,6 +101,7 @@ class Graph:
                 f"invalid stage index {name}",
                 fix=f"there are {len(self.stages)} stages, counted from 0",
                 span=span,
+                word=name,
             )
         known = self._named(name) or self._by_name.get(name.lower())
         if known is not None:
@@ -103,10 +110,10 @@ class Graph:
 
     def _named(self, name: str) -> Node | None:
         """Find the stage that a named context stands for."""
-        for context in self.request.contexts:
-            if context.kind == "stage" and context.name == name:
-                return self._by_name.get(context.location.lower())
-        return None
+        context = named_context(self.request, name, self.request.platform)
+        if context is None or context.kind != "stage":
+            return None
+        return self._by_name.get(context.location.lower())
 
     def target(self) -> Node:
         """Find the stage to build: by name, else the last; raise UsageError."""
@@ -144,7 +151,7 @@ class Graph:
 
 def named_context(request: BuildRequest, name: str, platform: Platform) -> NamedContext | None:
     """Find the context that `--build-context` gave for a name, for one platform or for all."""
-    if name.lower() in _RESERVED:
+    if not request.contexts or name.lower() in _RESERVED:
         return None
     known = {_familiar(context.name): context for context in request.contexts}
     familiar = _familiar(name)
@@ -155,11 +162,11 @@ def check_cycles(graph: Graph) -> None:
     """Raise DockerfileError if stages copy from each other in a ring."""
     done: set[int] = set()
     for start in graph.stages:
-        path: list[tuple[Node, Iterator[tuple[Node, Span]]]] = [(start, _copied_from(start))]
+        path: list[tuple[Node, Iterator[_Edge]]] = [(start, _copied_from(start))]
         on_path = {id(start)}
         while path:
             node, edges = path[-1]
-            source, span = next(edges, (None, node.span))
+            source, span, name = next(edges, (None, node.span, ""))
             if source is None:
                 on_path.discard(id(node))
                 done.add(id(node))
@@ -169,6 +176,7 @@ def check_cycles(graph: Graph) -> None:
                     f"circular dependency detected on stage: {start.title}",
                     fix="copy only from stages above",
                     span=span,
+                    word=name,
                 )
             elif id(source) not in done:
                 on_path.add(id(source))
@@ -199,6 +207,7 @@ def _constant(name: str, span: Span) -> str:
             " ARG from global scope as a workaround",
             fix="write FROM $VARIABLE AS name, and --from=name here",
             span=span,
+            word=name,
         )
     return name
 
@@ -211,10 +220,10 @@ def _edges(node: Node) -> Iterator[Node]:
             yield source
 
 
-def _copied_from(node: Node) -> Iterator[tuple[Node, Span]]:
+def _copied_from(node: Node) -> Iterator[_Edge]:
     for command in node.commands:
-        for _name, source in command.sources:
-            yield source, command.instruction.span
+        for name, source in command.sources:
+            yield source, command.instruction.span, name
 
 
 def _familiar(name: str) -> str:

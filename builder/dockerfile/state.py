@@ -82,6 +82,7 @@ class StageState(NamedTuple):
                 f"the environment grows beyond {MAX_ENV_BYTES >> 20} MiB with {name}",
                 fix="keep large values in files",
                 span=span,
+                word=name,
             )
         return self._replace(env={**self.env, name: value}, env_bytes=env_bytes)
 

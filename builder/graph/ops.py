@@ -152,7 +152,6 @@ class Exec(NamedTuple):
     """Not part of the key."""
     proxy_env: tuple[str, ...] = ()
     """Predefined proxy arguments that were given; not part of the key."""
-    stop_timeout_s: int = 10
 
 
 class Owner(NamedTuple):

@@ -100,7 +100,7 @@ def operation_key(op: Op) -> Field:  # noqa: PLR0911 - one case for each operati
             return ("http", op.filename, op.digest, op.mode_bits)
         case Exec():
             names = tuple(name for name, _address in op.extra_hosts)
-            kept = op._replace(extra_hosts=(), cgroup_parent="", proxy_env=(), stop_timeout_s=0)
+            kept = op._replace(extra_hosts=(), cgroup_parent="", proxy_env=())
             return ("exec", names, _fields(kept))
         case Files():
             strict = ("strict",) if op.is_strict else ()

@@ -146,5 +146,6 @@ def _literal(pattern: str, position: int) -> tuple[str, int]:
 def _malformed(pattern: str) -> UsageError:
     return UsageError(
         f"syntax error in pattern: {pattern!r}",
+        word=pattern,
         fix="close every [ with a ], and put something behind every backslash",
     )

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
-from builder.errors import BuilderError, NotFound
+from builder.errors import BuilderError, DockerfileError, NotFound, UsageError
 from builder.graph.ops import Context
 from builder.graph.vertex import Input, Vertex, operation_key
 from builder.oci.digest import Digest, key
@@ -64,9 +64,17 @@ def step_identity(vertex: Vertex) -> Digest:
 
 
 def located(vertex: Vertex, work: Callable[[], _T]) -> _T:
-    """Give an error the place of the vertex, unless it has one."""
+    """Give an error the place of the vertex, unless it has one.
+
+    What is malformed in an instruction's words is the Dockerfile's error, not the command line's.
+    """
     try:
         return work()
+    except UsageError as error:
+        span = error.span or vertex.span
+        if span is None:
+            raise
+        raise DockerfileError(error.what, fix=error.fix, span=span, word=error.word) from None
     except BuilderError as error:
         if error.span is None:
             error.span = vertex.span

@@ -7,6 +7,7 @@ from builder.dockerfile.rules import (
     check_options,
 )
 from builder.errors import DockerfileError, UsageError
+from builder.oci.config import RunConfig
 from builder.oci.platform import Platform
 from tests.dockerfile.builds import ARM64, REQUEST, checked, lowered, rules
 
@@ -110,6 +111,24 @@ def test_unknown_build_arguments_are_told_of() -> None:
         "Build argument VERSOIN is not declared by any ARG (did you mean VERSION?)"
     ]
     assert result.warnings[0].is_own
+
+
+@pytest.mark.parametrize(
+    ("text", "triggers"),
+    [
+        ("FROM base\nRUN echo", ("ARG GIVEN=1 OTHER",)),
+        ("FROM base\nONBUILD ARG GIVEN", ()),
+        ("FROM base AS a\nONBUILD ARG GIVEN\nFROM a", ()),
+    ],
+)
+def test_a_trigger_that_declares_a_build_argument_uses_it(
+    text: str, triggers: tuple[str, ...]
+) -> None:
+    request = REQUEST._replace(build_args=(("GIVEN", "1"),))
+
+    result = lowered(text, request, {"base": RunConfig(on_build=triggers)})
+
+    assert result.warnings == ()
 
 
 def test_only_needed_stages_are_folded_but_all_are_read() -> None:

@@ -147,3 +147,13 @@ def test_directives_stop_at_the_first_other_line() -> None:
     assert directives.check == "skip=all"
     assert directives.syntax == "a b"
     assert directives.escape == "\\"
+
+
+@pytest.mark.parametrize("end", ["\\", "\\ \n", "\\\n\n# c\n", "\\\n\\\n"])
+def test_a_continuation_of_nothing_is_no_instruction(end: str) -> None:
+    with pytest.raises(DockerfileError, match=r"unknown instruction: nothing follows the \\"):
+        lines_of(f"FROM x\n{end}")
+
+
+def test_a_continuation_may_come_before_the_instruction() -> None:
+    assert texts("\\\n  FROM x\n") == ["FROM x"]

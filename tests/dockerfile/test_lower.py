@@ -76,6 +76,12 @@ def test_a_misspelt_stage_is_suggested_where_the_image_is_missing() -> None:
     assert need.span.start.line == 3
 
 
+def test_an_image_is_not_suggested_in_its_own_place() -> None:
+    [missing] = needs("FROM busybox").images
+
+    assert missing.suggestion == ""
+
+
 def test_history_continues_that_of_the_base() -> None:
     result = lowered("FROM base\nRUN x\nENV A=1")
 

@@ -175,3 +175,15 @@ def test_metadata_makes_no_layers() -> None:
     assert result.layers == ()
     assert all(entry.is_empty_layer for entry in result.config.history)
     assert {entry.comment for entry in result.config.history} == {"buildkit.dockerfile.v0"}
+
+
+def test_a_name_that_expands_to_nothing_is_kept_as_the_reference_keeps_it() -> None:
+    result = lowered("FROM scratch\nENV $NONE=a B=b\nENV $NONE=c")
+
+    assert result.config.config.env == (PATH, "=c", "B=b")
+
+
+def test_a_trigger_is_stored_with_the_blanks_at_its_end() -> None:
+    result = lowered("FROM scratch\nONBUILD \tRUN a  b \t\nONBUILD USER c")
+
+    assert result.config.config.on_build == ("RUN a  b \t", "USER c")

@@ -240,3 +240,29 @@ def test_cache_files_that_others_may_write_are_ignored(tmp_path: Path) -> None:
 
 def test_a_cache_that_cannot_be_written_does_no_harm() -> None:
     assert parse_apart(Path("/proc/none/cache")) == "2 True"
+
+
+@pytest.mark.parametrize(
+    ("trigger", "what"),
+    [
+        ("ENV a=b c", 'Syntax error - can\'t find = in "c". Must be of the form: name=value'),
+        ("label a", "LABEL must have two arguments"),
+        ("RUN [1]", "when using JSON array syntax, arrays must be comprised of strings only"),
+    ],
+)
+def test_a_malformed_trigger_is_refused_where_it_is_written(trigger: str, what: str) -> None:
+    with pytest.raises(DockerfileError) as caught:
+        parse(Source("Dockerfile", f"FROM a\nONBUILD {trigger}"))
+
+    assert caught.value.what == what
+    assert caught.value.span is not None
+    assert caught.value.span.start.line == 2
+
+
+@pytest.mark.parametrize(
+    "trigger", ["ENV a b c", 'LABEL a="b c"', "RUN [ -e x ]", "RNU x", "FOO []"]
+)
+def test_what_a_trigger_means_is_seen_when_it_fires(trigger: str) -> None:
+    parsed = parse(Source("Dockerfile", f"FROM a\nONBUILD {trigger}"))
+
+    assert len(parsed.stages[0].instructions) == 1

@@ -5,7 +5,16 @@ from builder.dockerfile.stages import MAX_STAGES, named_context
 from builder.errors import DockerfileError, UsageError
 from builder.oci.config import RunConfig
 from builder.oci.platform import Platform
-from tests.dockerfile.builds import AMD64, ARM64, REQUEST, created_by, lowered, parsed, steps
+from tests.dockerfile.builds import (
+    AMD64,
+    ARM64,
+    REQUEST,
+    checked,
+    created_by,
+    lowered,
+    parsed,
+    steps,
+)
 
 
 def refusal(text: str) -> DockerfileError:
@@ -272,3 +281,36 @@ def test_parsing_and_lowering_twice_gives_the_same() -> None:
     assert parsed(text) == parsed(text)
     assert lowered(text).root.digest == lowered(text).root.digest
     assert lowered(text).config == lowered(text).config
+
+
+def test_a_context_may_stand_for_a_stage_above() -> None:
+    contexts = tuple(NamedContext(name, "stage", "A") for name in ("base", "other", "replaced"))
+    text = (
+        "FROM scratch AS a\nCOPY a /\nFROM base:latest AS b\nCOPY b /\n"
+        "FROM scratch AS replaced\nCOPY never /\n"
+        "FROM b\nCOPY --from=other x /y\nCOPY --from=replaced x /z"
+    )
+
+    found = steps(lowered(text, REQUEST._replace(contexts=contexts)))
+
+    written = ("COPY a", "COPY b", "COPY --from=other", "COPY --from=replaced")
+    assert all(any(each in step for step in found) for each in written)
+    assert not any("never" in step for step in found)
+
+
+@pytest.mark.parametrize(
+    ("text", "fix"),
+    [
+        ("FROM base\nFROM scratch AS a", "move the stage up"),
+        ("FROM scratch\nCOPY --from=base x /", "the stages are stage-0"),
+        ("FROM scratch AS base\nFROM base", "the stages are base, stage-1"),
+    ],
+)
+def test_a_context_cannot_stand_for_a_stage_below(text: str, fix: str) -> None:
+    request = REQUEST._replace(contexts=(NamedContext("base", "stage", "a"),))
+
+    found = checked(text, request).error
+
+    assert isinstance(found, DockerfileError)
+    assert found.what == "context base is the stage 'a', which this file does not define above"
+    assert found.fix == fix

@@ -1,4 +1,5 @@
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,7 @@ DOCUMENT = {
 def folder(tmp_path: Path) -> str:
     (tmp_path / "toy.json").write_text(json.dumps(DOCUMENT))
     (tmp_path / "other.yaml").write_text("kind: x")
+    (tmp_path / "notes.txt").write_text("no document")
     return str(tmp_path)
 
 
@@ -69,3 +71,42 @@ def test_a_broken_document_is_an_error(tmp_path: Path) -> None:
 
     with pytest.raises(InvalidImage):
         edits(["v/c=a"], [str(tmp_path)])
+
+
+YAML = """\
+cdiVersion: 0.5.0
+kind: vendor.example/gpu
+devices:
+- name: "0"
+  containerEdits:
+    deviceNodes:
+    - path: /dev/gpu0
+containerEdits:
+  env: [GPU=void]
+"""
+
+
+def test_documents_in_yaml_say_the_same(tmp_path: Path) -> None:
+    (tmp_path / "gpu.yaml").write_text(YAML)
+
+    found = edits(["vendor.example/gpu=0"], [str(tmp_path)])
+
+    assert found == Edits((Device("/dev/gpu0", "/dev/gpu0"),), ("GPU=void",))
+
+
+@pytest.mark.parametrize("text", ["a: [", "- kind", "when: 2020-01-01"])
+def test_a_broken_document_in_yaml_is_an_error(tmp_path: Path, text: str) -> None:
+    (tmp_path / "gpu.yml").write_text(text)
+
+    with pytest.raises(InvalidImage, match=r"the device document gpu\.yml"):
+        edits(["v/c=a"], [str(tmp_path)])
+
+
+def test_without_a_yaml_reader_only_an_unknown_device_fails(
+    folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "yaml", None)
+
+    assert edits(["vendor.example/toy=b"], [folder]).env == ("ALL=1",)
+    with pytest.raises(NotFound, match=r"other\.yaml, which cannot be read without PyYAML"):
+        edits(["vendor.example/gpu=0"], [folder])

@@ -29,6 +29,7 @@ class Arg(NamedTuple):
         for word in parsed.node.body:
             name, equals, value = word.text.partition("=")
             if not name:
-                raise parsed.fail("ARG names can not be blank", fix="write a name before the =")
+                fix = "write a name before the ="
+                raise parsed.fail("ARG names can not be blank", fix=fix, word=word.text)
             pairs.append((name, value if equals else None))
         return cls(*parsed.head, tuple(pairs))

@@ -46,5 +46,6 @@ class From(NamedTuple):
                 f'invalid name for build stage: "{name}", name can\'t start with a number or'
                 " contain symbols",
                 fix="begin with a letter; then letters, digits, and - _ . may follow",
+                word=name,
             )
         return cls(*parsed.head, image, flags.text("platform"), name.lower(), name, as_written)

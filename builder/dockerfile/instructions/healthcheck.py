@@ -36,11 +36,11 @@ class Healthcheck(NamedTuple):
     def from_parsed(cls, parsed: Parsed) -> Self:
         """Read the node; raise DockerfileError."""
         flags = parsed.flags(_FLAGS)
-        kinds = [word.text for word in parsed.node.body if word.kind == "KIND"]
-        if not kinds:
+        kind = _kind(parsed)
+        if not kind:
             raise parsed.at_least_one()
         words = parsed.exec_words
-        test = _test(parsed, kinds[0].upper())
+        test = _test(parsed, kind.upper())
         if test == _NONE:
             return cls(*parsed.head, oci.Healthcheck(test))
         health = oci.Healthcheck(
@@ -54,16 +54,25 @@ class Healthcheck(NamedTuple):
         return cls(*parsed.head, health, words is None and parsed.is_json_broken)
 
 
+def _kind(parsed: Parsed) -> str:
+    """Give the word that says what follows, CMD or NONE, as it is spelt."""
+    return next((word.text for word in parsed.node.body if word.kind == "KIND"), "")
+
+
 def _test(parsed: Parsed, kind: str) -> tuple[str, ...]:
     words = parsed.exec_words
     if kind not in ("CMD", "NONE"):
         raise parsed.fail(
-            f'unknown type "{kind}" in HEALTHCHECK (try CMD)', fix="write HEALTHCHECK CMD command"
+            f'unknown type "{kind}" in HEALTHCHECK (try CMD)',
+            fix="write HEALTHCHECK CMD command",
+            word=_kind(parsed),
         )
     if kind == "NONE":
         if words or parsed.text:
             raise parsed.fail(
-                "HEALTHCHECK NONE takes no arguments", fix="write HEALTHCHECK NONE alone"
+                "HEALTHCHECK NONE takes no arguments",
+                fix="write HEALTHCHECK NONE alone",
+                word=parsed.text,
             )
         return _NONE
     if words:
@@ -83,11 +92,11 @@ def _interval_ns(parsed: Parsed, flags: Flags, name: str) -> int:
     try:
         value_ns = duration_ns(text)
     except InvalidDuration as error:
-        raise parsed.fail(str(error), fix=fix) from None
+        raise parsed.fail(str(error), fix=fix, word=f"--{name}") from None
     if value_ns < 0:
-        raise parsed.fail(f'Interval "{name}" cannot be negative', fix=fix)
+        raise parsed.fail(f'Interval "{name}" cannot be negative', fix=fix, word=f"--{name}")
     if 0 < value_ns < _MIN_INTERVAL_NS:
-        raise parsed.fail(f'Interval "{name}" cannot be less than 1ms', fix=fix)
+        raise parsed.fail(f'Interval "{name}" cannot be less than 1ms', fix=fix, word=f"--{name}")
     return value_ns
 
 
@@ -95,9 +104,13 @@ def _retries(parsed: Parsed, text: str) -> int:
     if not text:
         return 0
     if not re.fullmatch(r"[+-]?[0-9]{1,9}", text):
-        raise parsed.fail(f"--retries is not a number: {text}", fix="write a small whole number")
+        raise parsed.fail(
+            f"--retries is not a number: {text}", fix="write a small whole number", word="--retries"
+        )
     if int(text) < 0:
         raise parsed.fail(
-            f"--retries cannot be negative ({int(text)})", fix="write a small whole number"
+            f"--retries cannot be negative ({int(text)})",
+            fix="write a small whole number",
+            word="--retries",
         )
     return int(text)

@@ -11,6 +11,8 @@ from builder.values import NamedTuple
 class Onbuild(NamedTuple):
     """ONBUILD as written: `text` is the trigger on one line, bodies of heredocs appended after it.
 
+    Blanks at the end of the line are kept, as the reference keeps them in the image.
+
     It is expanded when it fires; `parser.parse_trigger` reads it then.
     """
 
@@ -28,11 +30,14 @@ class Onbuild(NamedTuple):
         parsed.flags({})
         if not parsed.text:
             raise parsed.at_least_one()
-        trigger = re.split(f"[{BLANKS}]", parsed.text, maxsplit=1)[0].upper()
+        written = re.split(f"[{BLANKS}]", parsed.text, maxsplit=1)[0]
+        trigger = written.upper()
         fix = "write the instruction that is to run later"
         if trigger == "ONBUILD":
-            raise parsed.fail("Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed", fix=fix)
+            what = "Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed"
+            raise parsed.fail(what, fix=fix, word=written)
         if trigger in ("MAINTAINER", "FROM"):
-            raise parsed.fail(f"{trigger} isn't allowed as an ONBUILD trigger", fix=fix)
+            what = f"{trigger} isn't allowed as an ONBUILD trigger"
+            raise parsed.fail(what, fix=fix, word=written)
         bodies = "".join(f"\n{heredoc.raw}{heredoc.name}" for heredoc in parsed.heredocs)
-        return cls(*parsed.head, parsed.text + bodies, trigger)
+        return cls(*parsed.head, parsed.text + parsed.trailing + bodies, trigger)

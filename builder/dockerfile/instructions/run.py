@@ -72,4 +72,6 @@ def _check_mounts(parsed: Parsed, flags: Flags) -> None:
         try:
             mount_source(text)
         except InvalidMount as error:
-            raise DockerfileError(str(error), fix=error.fix, span=parsed.place(word)) from None
+            raise DockerfileError(
+                str(error), fix=error.fix, span=parsed.place(word), word=error.word
+            ) from None

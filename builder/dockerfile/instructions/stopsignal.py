@@ -1,22 +1,9 @@
 """STOPSIGNAL: sets the signal that ends a container."""
 
-from typing import Self
-
-from builder.dockerfile.parsed import Parsed
-from builder.source import Span
-from builder.values import NamedTuple
+from builder.dockerfile.instructions.line import TextLine
 
 
-class Stopsignal(NamedTuple):
-    """STOPSIGNAL as written: the rest of the line, to be expanded."""
+class Stopsignal(TextLine):
+    """STOPSIGNAL as written, to be expanded."""
 
-    span: Span
-    keyword: str
-    original: str
-    comments: tuple[str, ...]
-    text: str = ""
-
-    @classmethod
-    def from_parsed(cls, parsed: Parsed) -> Self:
-        """Read the node; raise DockerfileError."""
-        return cls(*parsed.head, parsed.one_text())
+    __slots__ = ()

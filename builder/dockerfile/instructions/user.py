@@ -1,22 +1,9 @@
 """USER: sets who runs commands."""
 
-from typing import Self
-
-from builder.dockerfile.parsed import Parsed
-from builder.source import Span
-from builder.values import NamedTuple
+from builder.dockerfile.instructions.line import TextLine
 
 
-class User(NamedTuple):
-    """USER as written: the rest of the line, to be expanded."""
+class User(TextLine):
+    """USER as written, to be expanded."""
 
-    span: Span
-    keyword: str
-    original: str
-    comments: tuple[str, ...]
-    text: str = ""
-
-    @classmethod
-    def from_parsed(cls, parsed: Parsed) -> Self:
-        """Read the node; raise DockerfileError."""
-        return cls(*parsed.head, parsed.one_text())
+    __slots__ = ()
