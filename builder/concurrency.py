@@ -1,14 +1,18 @@
 """A small thread pool and a token that stops work in progress.
 
-`concurrent.futures` imports logging (14 ms); this has what the engine needs and no more.
+`concurrent.futures` imports logging (14 ms); this has what the engine needs and no more. Every
+command has a token, few have threads: `threading` (2 ms) is loaded with the first of these.
 """
 
-import threading
+from _queue import SimpleQueue
+from _thread import allocate_lock
 from collections.abc import Callable
-from queue import SimpleQueue
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from builder.errors import Cancelled
+
+if TYPE_CHECKING:
+    import threading
 
 
 class CancelToken:
@@ -16,34 +20,34 @@ class CancelToken:
 
     def __init__(self) -> None:
         """Start out not cancelled."""
-        self._event = threading.Event()
+        self._is_cancelled = False
         self._callbacks: list[Callable[[], None]] = []
-        self._lock = threading.Lock()
+        self._lock = allocate_lock()
 
     @property
     def is_cancelled(self) -> bool:
         """Whether the work should stop."""
-        return self._event.is_set()
+        return self._is_cancelled
 
     def cancel(self) -> None:
         """Ask all workers to stop, and run the registered callbacks once."""
         with self._lock:
-            if self._event.is_set():
+            if self._is_cancelled:
                 return
-            self._event.set()
+            self._is_cancelled = True
             callbacks, self._callbacks = self._callbacks, []
         for callback in callbacks:
             callback()
 
     def check(self) -> None:
         """Raise Cancelled if the work should stop."""
-        if self._event.is_set():
+        if self._is_cancelled:
             raise Cancelled("the build was cancelled")
 
     def on_cancel(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Call back when cancelled, at once if it is already; return what unregisters it."""
         with self._lock:
-            if not self._event.is_set():
+            if not self._is_cancelled:
                 self._callbacks.append(callback)
                 return lambda: self._forget(callback)
         callback()
@@ -67,7 +71,7 @@ class Pool:
         self._work: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._idle = 0
-        self._lock = threading.Lock()
+        self._lock = allocate_lock()
 
     def __enter__(self) -> Self:
         """Return the pool itself; no thread is started yet."""
@@ -82,10 +86,12 @@ class Pool:
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> "Task":
         """Queue a call; its result or exception is kept in the returned task."""
+        from threading import Thread
+
         task = Task(function, arguments)
         with self._lock:
             if self._idle == 0 and len(self._threads) < self._size:
-                thread = threading.Thread(target=self._run, daemon=True)
+                thread = Thread(target=self._run, daemon=True)
                 self._threads.append(thread)
                 thread.start()
             else:
@@ -107,7 +113,8 @@ class Task:
         """Keep the call for a worker to run."""
         self._function = function
         self._arguments = arguments
-        self._done = threading.Event()
+        self._running = allocate_lock()
+        self._running.acquire()
         self._result: Any = None
         self._error: BaseException | None = None
 
@@ -117,11 +124,12 @@ class Task:
             self._result = self._function(*self._arguments)
         except BaseException as error:  # noqa: BLE001 - kept for result(), the task's boundary
             self._error = error
-        self._done.set()
+        self._running.release()
 
     def result(self) -> Any:
         """Wait, then return the result or raise the exception."""
-        self._done.wait()
+        with self._running:
+            pass
         if self._error is not None:
             raise self._error
         return self._result

@@ -4,7 +4,7 @@ A build that could be repeated without looking at anything but local files leave
 command line, what it read of the client with the stats of the moment it was read, the store's
 generation, and the answer. If all of that is as it was, so is the image. On any doubt the ordinary
 way is taken. Nothing but built-in modules is imported here: this is the whole time that a user
-waits for who changed nothing.
+waits for who changed nothing. `instant` does for `run` what this does for `build`.
 """
 
 import marshal
@@ -22,31 +22,43 @@ ENVIRONMENT = (
     b"BUILDER_ROOT", b"HOME", b"XDG_DATA_HOME", b"SOURCE_DATE_EPOCH", b"BUILDKIT_PROGRESS",
     b"NO_COLOR", b"TERM", b"COLUMNS",
 )  # fmt: skip
-STATE_FIELDS = 7
+DOUBTS = (OSError, ValueError, EOFError, TypeError, IndexError)
+"""What reading a state file raises that is damaged, or of another version."""
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     Files = tuple[tuple[bytes, bytes], ...]
     Roots = tuple[tuple[bytes, bytes, bytes], ...]
     State = tuple[str, tuple[object, ...], tuple[int, int, int], Files, Roots, bytes, bytes]
 
 
-def answer(words: list[str]) -> bool:
-    """Give the known answer to a repeated build; False if there is none that still holds."""
+def answer(words: list[str]) -> int | None:
+    """Do at once what was done before; the exit status, None if that has to be found out."""
+    if "build" in words[:4]:
+        return _built(words)
+    if "run" in words[:4]:
+        from builder.cli import instant
+
+        return instant.answer(words)
+    return None
+
+
+def _built(words: list[str]) -> int | None:
+    """Give the known answer to a repeated build; None if there is none that still holds."""
     try:
-        if "build" not in words[:4]:
-            return False
         identity = identity_of(words)
-        state = _read(state_path(_root(words), identity))
+        state: State | None = read_state(state_path(root_of(words, "build"), identity))
         if state is None or state[0] != FORMAT or state[1] != identity:
-            return False
+            return None
         _format, _identity, generation, files, roots, stdout, stderr = state
-        if generation_of(_root(words)) != generation or not _holds(files, roots):
-            return False
-    except (OSError, ValueError, EOFError, TypeError, IndexError):
-        return False
+        if generation_of(root_of(words, "build")) != generation or not _holds(files, roots):
+            return None
+    except DOUBTS:
+        return None
     _write(2, stderr)
     _write(1, stdout)
-    return True
+    return 0
 
 
 def identity_of(words: list[str]) -> tuple[object, ...]:
@@ -87,15 +99,24 @@ def packed(status: posix.stat_result) -> bytes:
     )
 
 
+def state_of(path: bytes) -> bytes:
+    """Pack the state of a path; nothing if it is absent."""
+    try:
+        return packed(posix.stat(path))
+    except OSError:
+        return b""
+
+
 def is_settled(status: posix.stat_result, since_ns: int) -> bool:
     """Whether a file last changed safely before it was read: its stats tell of any change."""
     return max(status.st_mtime_ns, status.st_ctime_ns) + RACY_NS < since_ns
 
 
-def _root(words: list[str]) -> bytes:
+def root_of(words: list[str], command: str) -> bytes:
+    """Find the state directory, as `engine.settings` does; `command` ends the global options."""
     root = posix.environ.get(b"BUILDER_ROOT", b"")
     for index, word in enumerate(words):
-        if word == "build":
+        if word == command:
             break
         if word == "--root":
             root = words[index + 1].encode("utf-8", "surrogateescape")
@@ -109,7 +130,8 @@ def _root(words: list[str]) -> bytes:
     return (data or posix.environ[b"HOME"] + b"/.local/share") + b"/builder"
 
 
-def _read(path: bytes) -> "State | None":
+def read_state(path: bytes) -> "Any":
+    """Read a state file of this user; None if it is another's. Raises one of DOUBTS."""
     fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NOFOLLOW)
     try:
         status = posix.fstat(fd)
@@ -123,18 +145,13 @@ def _read(path: bytes) -> "State | None":
             content += piece
     finally:
         posix.close(fd)
-    state = marshal.loads(content)  # noqa: S302 - a file that only this user can have written
-    return state if isinstance(state, tuple) and len(state) == STATE_FIELDS else None
+    return marshal.loads(content)  # noqa: S302 - a file that only this user can have written
 
 
 def _holds(files: "Files", roots: "Roots") -> bool:
     """Compare everything that was read with what is there; an absent file packs to nothing."""
     for path, known in files:
-        try:
-            now = packed(posix.stat(path))
-        except OSError:
-            now = b""
-        if now != known:
+        if state_of(path) != known:
             return False
     for root, names, known in roots:
         paths = names.split(b"\0")

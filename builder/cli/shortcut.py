@@ -35,7 +35,7 @@ def state_writer(session: Session, built: Built, *, is_quiet: bool) -> Callable[
         if seen is not None:
             state = (fast.FORMAT, identity, generation, *seen, answer, shown)
             content = marshal.dumps(state)  # type: ignore[arg-type]  # it is of what marshal takes
-            _write(fast.state_path(root, identity), content)
+            keep(fast.state_path(root, identity), content)
 
     return write
 
@@ -78,7 +78,7 @@ def _shown(built: Built, *, is_plain: bool) -> bytes:
     return f"{shown}{warnings}".encode("utf-8", "surrogateescape")
 
 
-def _write(path: bytes, content: bytes) -> None:
+def keep(path: bytes, content: bytes) -> None:
     """Replace a state file, and thin out the folder when it has grown."""
     folder = os.path.dirname(path)
     os.makedirs(folder, mode=0o700, exist_ok=True)

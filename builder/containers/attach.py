@@ -6,19 +6,13 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 
 from builder.containers import frames
+from builder.containers.caller import CallerInput, passing_signals, show, terminal_size
 from builder.containers.request import Attachment
 from builder.kernel.loop import READABLE, Loop
-from builder.sandbox.console import (
-    DEFAULT_DETACH_KEYS,
-    DetachScanner,
-    detach_keys,
-    raw_mode,
-    size,
-)
+from builder.sandbox.console import raw_mode
 
 _CHUNK_BYTES = 64 << 10
 _SIGWINCH = 28
-_PROXIED = (1, 2, 3, 10, 12, 14, 15, 18, 20, 21, 22)
 
 
 class Attached:
@@ -33,8 +27,12 @@ class Attached:
         self._kill = kill
         self._loop = Loop()
         self._decoder = frames.Decoder()
-        keys = attachment.detach_keys or DEFAULT_DETACH_KEYS
-        self._scanner = DetachScanner(detach_keys(keys) if attachment.is_tty else b"")
+        self._input = CallerInput(
+            self._loop,
+            attachment,
+            give=lambda content: self._send(frames.frame(frames.STDIN, content)),
+            end=lambda: self._send(frames.frame(frames.STDIN_END)),
+        )
         self._status: int | None = None
         self._is_over = False
 
@@ -51,11 +49,10 @@ class Attached:
             elif attachment.is_sig_proxy:
                 stack.enter_context(passing_signals(self._kill))
             self._loop.watch(self._connection.fileno(), READABLE, self._receive)
-            if attachment.stdin is not None:
-                self._loop.watch(attachment.stdin, READABLE, self._read)
-            while not self._is_over:
+            self._input.listen()
+            while not self._is_over and not self._input.is_detached:
                 self._loop.turn()
-        return self._status
+        return 0 if self._input.is_detached else self._status
 
     def _receive(self) -> None:
         try:
@@ -70,28 +67,9 @@ class Attached:
                 self._status = int(body)
                 self._is_over = True
             elif kind == frames.STDOUT:
-                _write(self._attachment.stdout, body)
+                show(self._attachment.stdout, body)
             elif kind == frames.STDERR:
-                _write(self._attachment.stderr, body)
-
-    def _read(self) -> None:
-        stdin = self._attachment.stdin
-        if stdin is None:
-            return
-        try:
-            content = os.read(stdin, _CHUNK_BYTES)
-        except OSError:
-            content = b""
-        if not content:
-            self._loop.unwatch(stdin)
-            self._send(frames.frame(frames.STDIN_END))
-            return
-        passed = self._scanner.feed(content)
-        if passed:
-            self._send(frames.frame(frames.STDIN, passed))
-        if self._scanner.is_detached:
-            self._status = 0
-            self._is_over = True
+                show(self._attachment.stderr, body)
 
     def _send(self, content: bytes) -> None:
         try:
@@ -123,29 +101,6 @@ class Attached:
             os.close(writing)
 
 
-@contextmanager
-def passing_signals(kill: Callable[[int], None]) -> Iterator[None]:
-    """Pass on the signals that come meanwhile: the process would not hear of them otherwise."""
-    from signal import signal
-
-    previous = {n: signal(n, lambda number, _frame: kill(number)) for n in _PROXIED}
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal(number, handler)
-
-
-def terminal_size(attachment: Attachment) -> tuple[int, int]:
-    """Ask the caller's terminal for its rows and columns; (0, 0) if there is none."""
-    for fd in (attachment.stdin, attachment.stdout, attachment.stderr):
-        if fd is not None:
-            found = size(fd)
-            if found != (0, 0):
-                return found
-    return 0, 0
-
-
 def wait_for_exit(connection: _socket) -> int | None:
     """Wait until the main process ends; its status, None if the monitor vanished."""
     decoder = frames.Decoder()
@@ -163,16 +118,3 @@ def _poke(fd: int) -> None:
         os.write(fd, b".")
     except OSError:
         return
-
-
-def _write(fd: int, content: bytes) -> None:
-    view = memoryview(content)
-    while view:
-        try:
-            view = view[os.write(fd, view) :]
-        except BlockingIOError:
-            from builder.containers.monitor import terminal_wait
-
-            terminal_wait(fd)
-        except OSError:
-            return

@@ -1,6 +1,7 @@
 """Those attached to a container: callers of `run -it`, `attach`, `wait`, on a socket of its own."""
 
 import os
+import time
 from _socket import AF_UNIX, SOCK_CLOEXEC, SOCK_NONBLOCK, SOCK_STREAM
 from _socket import socket as _socket
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from builder.kernel.loop import READABLE, WRITABLE, Loop
 
 SOCKET = "attach.sock"
 _BACKLOG = 64
+_PAUSE_S = 0.01
 _CHUNK_BYTES = 64 << 10
 _HIGH_WATER_BYTES = 1 << 20
 """A reader that is so far behind holds the container's output up."""
@@ -201,8 +203,22 @@ class _Client:
         self._clients.drop(self)
 
 
-def dial(directory: str) -> _socket:
-    """Connect to a container's monitor; raise Conflict if it does not answer."""
+def dial(directory: str, *, patience_s: float = 0.0) -> _socket:
+    """Connect to a container's monitor; raise Conflict if it does not answer.
+
+    One that has just started its container may not listen yet: be patient.
+    """
+    deadline_s = time.monotonic() + patience_s
+    while True:
+        try:
+            return _dialled(directory)
+        except Conflict:
+            if time.monotonic() >= deadline_s or not os.path.isdir(directory):
+                raise
+        time.sleep(_PAUSE_S)
+
+
+def _dialled(directory: str) -> _socket:
     connection = _socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC)
     fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

@@ -74,6 +74,8 @@ def create(
     image = find_image(request)
     config = effective_config(image.config, request)
     argv_of(config)
+    if not request.is_removed:
+        _make_durable(place.store, image.base.snapshot)
     container_id = new_id()
     with ExitStack() as undo:
         place.records.prepare(container_id)
@@ -119,6 +121,13 @@ def _remove_anonymous(place: Workplace, mounts: tuple[MountPoint, ...]) -> None:
     for point in mounts:
         if point.is_anonymous and not volume_users(place, point.name):
             place.volumes.remove(point.name)
+
+
+def _make_durable(store: Store, snapshot_id: int | None) -> None:
+    """Let the image's files survive a power cut before a container that is to last needs them."""
+    snapshot = None if snapshot_id is None else store.snapshots.find(snapshot_id)
+    if snapshot is not None:
+        store.snapshots.ensure_synced(snapshot)
 
 
 def _check_cidfile(path: str) -> None:

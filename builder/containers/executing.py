@@ -4,16 +4,15 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
-from builder.containers.attach import passing_signals, terminal_size
+from builder.containers.caller import CallerInput, passing_signals, show, terminal_size
 from builder.containers.changes import active_of
 from builder.containers.creation import Workplace
 from builder.containers.exec_spec import ExecRequest, exec_spec, root_of
 from builder.containers.lifecycle import group_of
-from builder.containers.monitor import terminal_wait
 from builder.containers.records import Record
 from builder.containers.request import Attachment
 from builder.containers.runtime import Plan
-from builder.containers.streams import CHUNK_BYTES, Streams, is_passed_on
+from builder.containers.streams import Streams, is_passed_on
 from builder.errors import Conflict, NotFound, StartError, UsageError
 from builder.kernel import ids
 from builder.kernel.loop import READABLE, Loop
@@ -42,8 +41,9 @@ class Execution:
             has_stdin=has_stdin and self._passed is None,
         )
         self._exit: Exit | None = None
-        keys = attachment.detach_keys or console.DEFAULT_DETACH_KEYS
-        self._scanner = console.DetachScanner(console.detach_keys(keys) if spec.is_tty else b"")
+        self._input = CallerInput(
+            self._loop, attachment, give=self._give, end=self._streams.end_input
+        )
 
     def run(self) -> int:
         """Start the process and stay until it has ended. Raises StartError."""
@@ -57,7 +57,7 @@ class Execution:
             self._loop.watch(sandbox.fileno(), READABLE, lambda: self._ended(sandbox))
             stack.enter_context(self._connected(sandbox))
             while self._exit is None or not self._streams.is_drained:
-                if self._scanner.is_detached:
+                if self._input.is_detached:
                     return 0
                 self._loop.turn()
                 if self._exit is not None and self._spec.is_tty:
@@ -82,14 +82,12 @@ class Execution:
 
     def _on_output(self, stream: str, content: bytes) -> None:
         fd = self._attachment.stdout if stream == "stdout" else self._attachment.stderr
-        view = memoryview(content)
-        while view:
-            try:
-                view = view[os.write(fd, view) :]
-            except BlockingIOError:
-                terminal_wait(fd)
-            except OSError:
-                return
+        show(fd, content)
+
+    def _give(self, content: bytes) -> None:
+        self._streams.write(content)
+        if not self._streams.has_room:
+            self._input.pause()
 
     @contextmanager
     def _connected(self, sandbox: Sandbox) -> Iterator[None]:
@@ -103,29 +101,9 @@ class Execution:
             else:
                 stack.enter_context(passing_signals(sandbox.kill))
             if stdin is not None and self._passed is None:
-                self._streams.when_room(self._listen)
-                self._listen()
+                self._streams.when_room(self._input.listen)
+                self._input.listen()
             yield
-
-    def _listen(self) -> None:
-        if self._attachment.stdin is not None:
-            self._loop.watch(self._attachment.stdin, READABLE, self._read)
-
-    def _read(self) -> None:
-        stdin = self._attachment.stdin
-        if stdin is None:
-            return
-        try:
-            content = os.read(stdin, CHUNK_BYTES)
-        except OSError:
-            content = b""
-        if not content:
-            self._loop.unwatch(stdin)
-            self._streams.end_input()
-            return
-        self._streams.write(self._scanner.feed(content))
-        if not self._streams.has_room:
-            self._loop.unwatch(stdin)
 
     @contextmanager
     def _resizing(self) -> Iterator[None]:

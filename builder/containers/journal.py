@@ -33,15 +33,11 @@ class Journal:
 
     def container(self, action: str, container: Container, **more: str) -> None:
         """Record something that happened to a container."""
-        attributes = {"name": container.name, "image": container.image}
-        attributes.update(container.config.labels)
-        attributes.update(more)
-        self.record("container", action, container.id, attributes)
+        self.record("container", action, container.id, attributes_of(container, **more))
 
     def record(self, kind: str, action: str, identifier: str, attributes: dict[str, str]) -> None:
         """Record anything; failing to is nobody's failure."""
-        happening = Happening(kind, action, identifier, attributes, time.time_ns())
-        line = (jsonvalues.dumps(happening) + "\n").encode("utf-8", "surrogateescape")
+        line = line_of(Happening(kind, action, identifier, attributes, time.time_ns()))
         try:
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
             fd = os.open(self.path, flags, 0o600)
@@ -53,3 +49,37 @@ class Journal:
                 os.close(fd)
         except OSError:
             return
+
+    def status_of(self, container_id: str) -> int | None:
+        """Find the exit status with which a container ended the last time; None if unknown."""
+        wanted = container_id.encode()
+        for path in (self.path, f"{self.path}.1"):
+            for line in reversed(_lines(path)):
+                if wanted in line and b'"die"' in line:
+                    happening = jsonvalues.decode(Happening, jsonvalues.loads(line.decode()))
+                    if happening.action == "die" and happening.id == container_id:
+                        return int(happening.attributes["exitCode"])
+        return None
+
+
+def _lines(path: str) -> list[bytes]:
+    try:
+        with open(path, "rb") as file:
+            return file.read().splitlines()
+    except OSError:
+        return []
+
+
+def attributes_of(container: Container, **more: str) -> dict[str, str]:
+    """Give what an event says of a container."""
+    return {
+        "name": container.name,
+        "image": container.image,
+        **dict(container.config.labels),
+        **more,
+    }
+
+
+def line_of(happening: Happening) -> bytes:
+    """Write an event as a line of the file."""
+    return f"{jsonvalues.dumps(happening)}\n".encode("utf-8", "surrogateescape")

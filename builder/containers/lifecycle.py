@@ -19,6 +19,7 @@ from builder.kernel import cgroups, signals
 
 DEFAULT_STOP_TIMEOUT_S = 10
 _KILL_TIMEOUT_S = 30.0
+_LISTENING_SOON_S = 0.02
 _SIGKILL, _SIGSTOP, _SIGCONT = 9, 19, 18
 
 
@@ -115,17 +116,28 @@ def remove_container(
 def wait(place: Workplace, record: Record) -> int:
     """Wait until a container ends; its exit status."""
     container, state = record
-    if state.is_alive:
+    while state.is_alive:
         try:
             status = wait_for_exit(dial(place.records.path(container.id)))
         except (Conflict, FileNotFoundError):
-            status = None
+            status = None  # its monitor does not listen yet, or has just ended
         if status is not None:
             return status
+        _wait_process(state, _LISTENING_SOON_S)
+        try:
+            state = place.records.get(container.id).state
+        except NotFound:
+            break
+    return status_of(place, record)
+
+
+def status_of(place: Workplace, record: Record) -> int:
+    """Give the exit status of a container that has ended, and may be removed already."""
     try:
-        return place.records.get(container.id).state.exit_code
+        return place.records.get(record.container.id).state.exit_code
     except NotFound:
-        return state.exit_code
+        status = place.journal.status_of(record.container.id)
+        return record.state.exit_code if status is None else status
 
 
 def rename(place: Workplace, record: Record, name: str) -> None:
@@ -153,6 +165,7 @@ def release_leftovers(container: Container, state: State) -> None:
 
 def sweep(place: Workplace, *, is_root: bool) -> None:
     """Clean up after monitors that were killed: their containers, control groups and bridges."""
+    place.records.sweep_half_made()
     for record in place.records.all():
         container, state = record
         if state.is_alive or not state.monitor_pid or has_monitor(state):

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from builder.containers import frames
+from builder.containers.caller import show
 from builder.containers.clients import Clients
 from builder.containers.journal import Journal
 from builder.containers.model import Container, State, monitored, now
@@ -42,6 +43,16 @@ class Local(NamedTuple):
     stdout: int
     stderr: int
     is_sig_proxy: bool = True
+
+
+class Begun(NamedTuple):
+    """A container in the foreground that somebody else has started for us."""
+
+    sandbox: Sandbox
+    sources: dict[int, str]
+    """Its output, and which stream each is."""
+    said: tuple[tuple[str, bytes], ...]
+    """What was read already, and shown."""
 
 
 class Monitor:
@@ -87,7 +98,9 @@ class Monitor:
         """The container."""
         return self._runtime.container
 
-    def run(self, ready: Callable[[], None], ended: Callable[[], None]) -> int:
+    def run(
+        self, ready: Callable[[], None], ended: Callable[[], None], begun: Begun | None = None
+    ) -> int:
         """Start the container, call `ready`, and stay until it has ended; its exit status.
 
         `ended` is called last, but before those attached hear of the end. Raises StartError (or
@@ -101,7 +114,10 @@ class Monitor:
             try:
                 self._runtime.prepare(needs_cgroup=self._needs_cgroup())
                 self._clients.listen(self._records.path(self.container.id))
-                self._start()
+                if begun is None:
+                    self._start()
+                else:
+                    self._take_over(begun)
             except BuilderError as error:
                 self._fail(error)
                 raise
@@ -166,6 +182,16 @@ class Monitor:
         self._attach_local(streams, stdin)
         self._journal.container("start", self.container)
         self._check_health(started.pid)
+
+    def _take_over(self, begun: Begun) -> None:
+        """Go on with a container that runs, and whose state says so."""
+        self._state = self._records.get(self.container.id).state
+        self._sandbox, self._started_s = begun.sandbox, time.monotonic()
+        self._streams = Streams(self._loop, self._on_output, sources=begun.sources)
+        for stream, content in begun.said:
+            self._keep(stream, content)
+        self._streams.started(None)
+        self._loop.watch(begun.sandbox.fileno(), READABLE, self._on_exit)
 
     def _passed_stdin(self) -> int | None:
         """Give the caller's input to the first run itself where that is harmless."""
@@ -284,10 +310,13 @@ class Monitor:
             action = f"health_status: {checks.health.status}"
             self._journal.container(action, self.container)
 
-    def _on_output(self, stream: str, content: bytes) -> None:
+    def _keep(self, stream: str, content: bytes) -> None:
         if self._log is None:
             self._log = _log_writer(self.container, self._records)
         self._log.write(stream, content)
+
+    def _on_output(self, stream: str, content: bytes) -> None:
+        self._keep(stream, content)
         if self._local is not None:
             self._write_local(stream, content)
         self._clients.send(frames.STDOUT if stream == "stdout" else frames.STDERR, content)
@@ -298,18 +327,11 @@ class Monitor:
         if self._local is None:
             return
         fd = self._local.stdout if stream == "stdout" else self._local.stderr
-        view = memoryview(content)
-        while view and fd >= 0:
-            try:
-                view = view[os.write(fd, view) :]
-            except BlockingIOError:
-                terminal_wait(fd)
-            except OSError:  # the reader is gone; the container goes on
-                if stream == "stdout":
-                    self._local = self._local._replace(stdout=-1)
-                else:
-                    self._local = self._local._replace(stderr=-1)
-                return
+        if fd >= 0 and not show(fd, content):  # the reader is gone; the container goes on
+            if stream == "stdout":
+                self._local = self._local._replace(stdout=-1)
+            else:
+                self._local = self._local._replace(stderr=-1)
 
     def _on_flow(self) -> None:
         if self._streams is not None:
@@ -342,13 +364,6 @@ class Monitor:
         """Give everything back before the state says so: the next start takes the same names."""
         self._runtime.release(is_deferred=self._local is not None)
         self._save(**changes, pid=0, ticks=0)
-
-
-def terminal_wait(fd: int) -> None:
-    """Wait until a descriptor that somebody made non-blocking takes output again."""
-    import select
-
-    select.select([], [fd], [])
 
 
 def _log_writer(container: Container, records: Records) -> "LogWriter":

@@ -2,7 +2,7 @@
 
 import os
 
-_ADJECTIVES = (
+ADJECTIVES = (
     "agile amber ample ardent autumn azure balmy basic bold brave bright brisk calm candid careful "
     "clear clever coral cosmic crisp curious daring deep eager early easy elegant fair "
     "fancy fast fleet fond frank fresh gentle glad golden grand green happy hardy honest humble "
@@ -11,7 +11,7 @@ _ADJECTIVES = (
     "silent silver simple sleek smart smooth snowy sober solid spry steady still stout sunny sure "
     "swift tidy true upbeat vivid warm wise witty young zesty"
 )
-_PLANTS = (
+PLANTS = (
     "acacia alder almond anise apple apricot ash aspen aster bamboo basil bay beech birch bluebell "
     "borage bracken briar cacao camellia caraway cedar celery cherry chestnut chicory clover "
     "cornflower cress crocus cypress dahlia daisy dill elder elm fennel fern fig fir flax foxglove "
@@ -26,8 +26,8 @@ _PLANTS = (
 def random_name(attempt: int) -> str:
     """Make up a name; from the second attempt on with a number, so that one is always free."""
     first, second, number, more = os.urandom(4)
-    adjective = _pick(_ADJECTIVES, first << 8 | more)
-    plant = _pick(_PLANTS, second << 8 | number)
+    adjective = _pick(ADJECTIVES, first << 8 | more)
+    plant = _pick(PLANTS, second << 8 | number)
     return f"{adjective}_{plant}" + (str(number) if attempt else "")
 
 

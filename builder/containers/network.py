@@ -14,7 +14,7 @@ from builder.containers.records import Records
 from builder.errors import BuilderError, Conflict, UsageError
 from builder.kernel.loop import Loop
 from builder.networks import resolver
-from builder.networks.model import Endpoint, held_by_me
+from builder.networks.model import Endpoint, held_by_me, holder_of
 from builder.networks.ports import ANY_ADDRESS, PortBinding, parse_key
 from builder.values import NamedTuple
 
@@ -90,22 +90,26 @@ class Attachments:
             self._fd = -1
         if not self.endpoints:
             return
+        holder = holder_of(self.endpoints[0])
         self.endpoints = []
         if is_deferred:
             from builder.store.detached import run_detached
 
-            run_detached(self._give_back)
+            run_detached(lambda: self._give_back(holder))
         else:
-            self._give_back()
+            self._give_back(holder)
 
-    def _give_back(self) -> None:
-        """Remove the container's endpoints, also those that others connected later."""
+    def _give_back(self, holder: tuple[int, int]) -> None:
+        """Remove the container's endpoints, also those that others connected later.
+
+        Those of its next run, which may have begun meanwhile, have another holder.
+        """
         from builder.networks import bridge
 
         networks = self._plan.networks
         for network in networks.known():
             for endpoint in networks.all_endpoints(network):
-                if endpoint.owner == self._container.id:
+                if endpoint.owner == self._container.id and holder_of(endpoint) == holder:
                     bridge.disconnect(networks, endpoint)
 
     def serve_names(self, loop: Loop) -> None:
@@ -147,9 +151,8 @@ class Attachments:
         )
 
     def _has_names(self) -> bool:
-        networks = self._plan.networks
-        return bool(self.endpoints) and any(
-            networks.get(endpoint.network).has_names for endpoint in self.endpoints
+        return any(
+            self._plan.networks.get(endpoint.network).has_names for endpoint in self.endpoints
         )
 
     def _neighbours(self) -> list[Endpoint]:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from builder import __version__
 from builder.containers.assembly import Base, Fresh, composed, effective_config
-from builder.containers.model import Container, MountPoint, new_id
+from builder.containers.model import Container, MountPoint, State, monitored, new_id
 from builder.containers.request import Attachment, ContainerRequest
+from builder.containers.tidy import tidy
 from builder.oci.config import Healthcheck, RunConfig
 from builder.oci.digest import Digest, sha256
 from builder.oci.transport import is_file
@@ -23,14 +24,14 @@ from builder.store.snapshotter import Active
 from builder.values import NamedTuple
 
 if TYPE_CHECKING:
-    from builder.containers.runtime import Plan
+    from builder.containers.recipe import Recipe
+    from builder.containers.runtime import Plan, Runtime
     from builder.kernel.ids import Identity
     from builder.store.store import Store
 
 _DIRECTORY = f"run-images-{marshal.version}-{__version__}"
 _HEALTH = RunConfig._fields.index("healthcheck")
 _LAYER = "layer"
-_TRASH_LIMIT = 64
 _MODES = ("", "host", "none", "bridge")
 
 
@@ -83,9 +84,17 @@ def _remove_stale(directory: str, generation: tuple[int, int, int]) -> None:
 
 
 def run(
-    root: str, request: ContainerRequest, attachment: Attachment, warn: Callable[[str], None]
+    root: str,
+    request: ContainerRequest,
+    attachment: Attachment,
+    warn: Callable[[str], None],
+    *,
+    keep: "Callable[[Recipe | None], None] | None" = None,
 ) -> int | None:
-    """Run a container if that can be quick; its exit status, or None if nothing was done."""
+    """Run a container if that can be quick; its exit status, or None if nothing was done.
+
+    `keep` is given the recipe for running such a container again, or None if there is none.
+    """
     known = _known(root, request)
     if known is None:
         return None
@@ -104,10 +113,13 @@ def run(
                 return None
             leases.pin_image(Digest(known.base.manifest))
             leases.pin_snapshot(known.base.snapshot or 0)
-        return quick.run(attachment)
+        status = quick.run(attachment)
     finally:
         leases.close()
-        _tidy(root)
+        tidy(root)
+    if keep is not None:
+        keep(quick.recipe())
+    return status
 
 
 def layer_of(directory: str, lowers: tuple[str, ...], parent: int | None) -> Active | None:
@@ -138,6 +150,7 @@ class _QuickRun:
         self._known = known
         self._records = Records(root)
         self._journal = Journal(root)
+        self._runtime: Runtime | None = None
 
     def run(self, attachment: Attachment) -> int:
         from builder.containers.monitor import Local, Monitor
@@ -154,7 +167,7 @@ class _QuickRun:
             self._journal.container("destroy", container)
 
         try:
-            identity = self._identity(container, active, userxattr=privileges.userxattr)
+            identity = identity_in(container, active, userxattr=privileges.userxattr)
         except BaseException:
             ended()
             raise
@@ -163,9 +176,20 @@ class _QuickRun:
         local = Local(
             attachment.stdin, attachment.stdout, attachment.stderr, attachment.is_sig_proxy
         )
-        runtime = Runtime(plan, self._records, network)
+        self._runtime = runtime = Runtime(plan, self._records, network)
         monitor = Monitor(runtime, self._records, self._journal, local=local)
         return supervise(monitor, local, ended)
+
+    def recipe(self) -> "Recipe | None":
+        """Write the recipe of the container that ran."""
+        if self._runtime is None or self._runtime.launched is None:
+            return None
+        plan, launched = self._runtime.plan, self._runtime.launched
+        if not plan.privileges.is_root:
+            return None
+        from builder.containers.recipe import recipe_of
+
+        return recipe_of(plan.container, plan.active, launched.spec, launched.stubs)
 
     def _make(self) -> tuple[Container, Active]:
         """Make the container's directory, layer and record; nothing is left after an error."""
@@ -179,7 +203,7 @@ class _QuickRun:
             mounts = self._mounts(config) if request.mounts else ()
             fresh = Fresh(container_id, name, config, mounts, request.networks)
             container = composed(request, self._known.base, fresh)
-            records.create(container)
+            records.create(container, monitored(State()))
         except BaseException:
             records.forget_name(name, container_id)
             records.discard(container_id)
@@ -195,15 +219,17 @@ class _QuickRun:
         volumes = Volumes(self._root)
         return resolve(self._request, config, volumes, lambda n: records.get(n).container)
 
-    def _identity(self, container: Container, active: Active, *, userxattr: bool) -> "Identity":
-        from builder.containers.identity import resolve
 
-        def mounted(layer: Active) -> AbstractContextManager[int]:
-            from builder.kernel.mounts import mounted_overlay
+def identity_in(container: Container, active: Active, *, userxattr: bool) -> "Identity":
+    """Find out who a quick container runs as; raise StartError."""
+    from builder.containers.identity import resolve
 
-            return mounted_overlay(layer.lowers, layer.upper, layer.work, userxattr=userxattr)
+    def mounted(layer: Active) -> AbstractContextManager[int]:
+        from builder.kernel.mounts import mounted_overlay
 
-        return resolve(active, mounted, container.config.user, self._request.groups)
+        return mounted_overlay(layer.lowers, layer.upper, layer.work, userxattr=userxattr)
+
+    return resolve(active, mounted, container.config.user, container.request.groups)
 
 
 def _known(state_dir: str, request: ContainerRequest) -> KnownImage | None:
@@ -289,13 +315,3 @@ def _made_layer(directory: str, known: KnownImage) -> Active:
     if (status.st_uid, status.st_gid) != (os.geteuid(), os.getegid()):
         os.chown(upper, status.st_uid, status.st_gid)
     return Active(0, known.base.snapshot, upper, work, known.lowers)
-
-
-def _tidy(root: str) -> None:
-    """Let a process of its own empty the trash when much has gathered."""
-    trash = os.path.join(root, "trash")
-    if len(os.listdir(trash)) < _TRASH_LIMIT:
-        return
-    from builder.store.store import Store
-
-    Store.open(root).sync_later()

@@ -10,6 +10,7 @@ may be gone. A container that claims to run but whose monitor is dead has ended.
 """
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -21,6 +22,8 @@ from builder.networks.model import check_name
 from builder.values import NamedTuple
 
 _MAX_ATTEMPTS = 20
+_HALF_MADE_S = 600.0
+_CREATED = State()
 PAUSED = "paused"
 """The note that all processes are frozen."""
 
@@ -66,10 +69,13 @@ class Records:
         """Make a new container's directory, before its name is claimed."""
         os.makedirs(self.path(container_id), 0o700)
 
-    def create(self, container: Container) -> None:
-        """Write a new container, whose directory and name are there already."""
+    def create(self, container: Container, state: State = _CREATED) -> None:
+        """Write a new container, whose directory and name are there already.
+
+        One whose state names a monitor is swept if that dies before the start.
+        """
+        self.save_state(container.id, state)
         self.save(container)
-        self.save_state(container.id, State())
 
     def save(self, container: Container) -> None:
         """Replace what a container is."""
@@ -99,13 +105,20 @@ class Records:
         except FileNotFoundError:
             return
 
+    def sweep_half_made(self) -> None:
+        """Discard what was begun a while ago and never became a container: its maker was killed."""
+        for name in self._identifiers():
+            path = self.path(name)
+            try:
+                age_s = time.time() - os.stat(path).st_mtime
+            except FileNotFoundError:
+                continue
+            if age_s > _HALF_MADE_S and not os.path.exists(f"{path}/config.json"):
+                self.discard(name)
+
     def all(self) -> list[Record]:
         """List all containers, the newest first."""
-        try:
-            identifiers = os.listdir(self._directory)
-        except FileNotFoundError:
-            return []
-        found = [record for i in identifiers if (record := self._read(i)) is not None]
+        found = [record for i in self._identifiers() if (record := self._read(i)) is not None]
         return sorted(found, key=lambda record: record.container.created, reverse=True)
 
     def get(self, text: str) -> Record:
@@ -123,11 +136,7 @@ class Records:
                 return os.readlink(f"{self._names}/{name}")
             except OSError:
                 pass
-        try:
-            identifiers = os.listdir(self._directory) if name else []
-        except FileNotFoundError:
-            identifiers = []
-        matches = [i for i in identifiers if i.startswith(name)]
+        matches = [i for i in self._identifiers() if i.startswith(name)] if name else []
         if len(matches) > 1:
             raise Conflict(f"several containers have an id that starts with {name!r}")
         if not matches:
@@ -166,6 +175,12 @@ class Records:
     def is_marked(self, container_id: str, name: str) -> bool:
         """Tell whether a note is there."""
         return os.path.exists(self.path(container_id, name))
+
+    def _identifiers(self) -> list[str]:
+        try:
+            return os.listdir(self._directory)
+        except FileNotFoundError:
+            return []
 
     def _read(self, container_id: str) -> Record | None:
         container = jsonvalues.read(Container, self.path(container_id, "config.json"))

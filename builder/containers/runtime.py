@@ -16,6 +16,7 @@ from builder.kernel.cgroup_limits import Limits
 from builder.kernel.ids import Identity
 from builder.kernel.namespaces import Privileges
 from builder.sandbox.launch import Sandbox, Started
+from builder.sandbox.spec import SandboxSpec, Stub
 from builder.sandbox.stubs import remove_stubs
 from builder.store.snapshotter import Active
 from builder.values import NamedTuple
@@ -38,6 +39,13 @@ class Plan(NamedTuple):
     image_mounts: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
+class Launched(NamedTuple):
+    """A start that went well: what was asked for, and the mount points that were missing."""
+
+    spec: SandboxSpec
+    stubs: tuple[Stub, ...]
+
+
 class Runtime:
     """Holds a container's surroundings between its starts."""
 
@@ -48,6 +56,7 @@ class Runtime:
         self.attachments = Attachments(plan.container, records, network)
         self.cgroup: Cgroup | None = None
         self._started: Started | None = None
+        self.launched: Launched | None = None
 
     @property
     def container(self) -> Container:
@@ -87,6 +96,7 @@ class Runtime:
         except BaseException:
             sandbox.close()
             raise
+        self.launched = Launched(spec, self._started.stubs)
         return sandbox, self._started
 
     def ended(self) -> None:

@@ -7,7 +7,7 @@ from builder.containers import lifecycle
 from builder.containers.clients import dial
 from builder.containers.creation import ImageFound, Workplace, create, remove
 from builder.containers.exec_spec import ExecRequest
-from builder.containers.model import Container
+from builder.containers.model import Container, State
 from builder.containers.plan import plan_of
 from builder.containers.records import Record
 from builder.containers.request import Attachment, ContainerRequest
@@ -15,6 +15,7 @@ from builder.containers.runtime import Plan
 from builder.errors import BuilderError, Conflict, StartError
 from builder.kernel.namespaces import Privileges
 
+_PATIENCE_S = 2.0
 FindImage = Callable[[ContainerRequest], ImageFound]
 
 
@@ -95,6 +96,10 @@ class Containers:
             connection = self._handed_over(plan, attachment)
         return self._attached(container, connection, attachment)
 
+    def stop(self, name: str, *, timeout_s: float | None, signal: str = "") -> None:
+        """Ask a container to end, and kill it if it does not."""
+        lifecycle.stop(self.place, self.record(name), timeout_s=timeout_s, signal=signal)
+
     def restart(self, name: str, *, timeout_s: float | None, signal: str = "") -> None:
         """Stop a container if it runs, and start it."""
         record = self.record(name)
@@ -115,7 +120,8 @@ class Containers:
                 f"container {container.name} is not running, so nothing can be attached to it",
                 fix=f"start it: builder start -a {container.name}",
             )
-        connection = dial(self.place.records.path(container.id))
+        path = self.place.records.path(container.id)
+        connection = dial(path, patience_s=_PATIENCE_S)
         return self._attached(container, connection, attachment)
 
     def execute(self, name: str, request: ExecRequest, attachment: Attachment) -> int:
@@ -161,14 +167,14 @@ class Containers:
         finally:
             os.close(fd)
         snapshot = None if container.snapshot is None else snapshots.find(container.snapshot)
-        chain = snapshots.chain(snapshot) if snapshot is not None else ()
+        chain = snapshots.stack(snapshot) if snapshot is not None else ()
         return own, own + sum(snapshots.usage(below) for below in chain)
 
     def _run_on_terminal(self, plan: Plan, attachment: Attachment) -> int:
         return self._attached(plan.container, self._handed_over(plan, attachment), attachment)
 
     def _handed_over(self, plan: Plan, attachment: Attachment) -> socket:
-        from builder.containers.attach import terminal_size
+        from builder.containers.caller import terminal_size
         from builder.containers.supervision import hand_over
 
         warnings: list[str] = []
@@ -192,11 +198,9 @@ class Containers:
             send(self.record(container.id).state, number)
 
         status = Attached(connection, attachment, kill).run()
-        return self._status_of(container) if status is None else status
-
-    def _status_of(self, container: Container) -> int:
-        """Give the exit status of a container whose monitor went without a word."""
-        return self.place.records.get(container.id).state.exit_code
+        if status is None:  # the monitor went without a word
+            return lifecycle.status_of(self.place, Record(container, State()))
+        return status
 
     def _planned(self, container: Container) -> Plan:
         """Look up what a first start needs; a container that cannot start stays, if not --rm."""

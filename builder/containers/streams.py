@@ -17,17 +17,32 @@ Output = Callable[[str, bytes], None]
 class Streams:
     """Pipes for a container without a terminal; with one, `attach_console` follows its start."""
 
-    def __init__(self, loop: Loop, output: Output, *, is_tty: bool, has_stdin: bool) -> None:
-        """Make the pipes. `output` gets the name of a stream and what it brought."""
+    def __init__(
+        self,
+        loop: Loop,
+        output: Output,
+        *,
+        is_tty: bool = False,
+        has_stdin: bool = False,
+        sources: dict[int, str] | None = None,
+    ) -> None:
+        """Make the pipes, but for `sources`, the output of one that runs already.
+
+        `output` gets the name of a stream and what it brought.
+        """
         self._loop = loop
         self._output = output
         self._held = bytearray()
         self._is_ending = False
         self._on_room: Callable[[], None] = _nothing
-        self._sources: dict[int, str] = {}
+        self._sources: dict[int, str] = sources or {}
         self._stdin = -1
         self.console = -1
-        self.child_fds = self._pipes(is_tty=is_tty, has_stdin=has_stdin)
+        self.child_fds: tuple[int, ...] = ()
+        if sources is None:
+            self.child_fds = self._pipes(is_tty=is_tty, has_stdin=has_stdin)
+        for fd in self._sources:
+            os.set_blocking(fd, False)
 
     @property
     def is_drained(self) -> bool:
@@ -93,7 +108,6 @@ class Streams:
         ends = []
         for name in ("stdout", "stderr"):
             reading, writing = os.pipe2(os.O_CLOEXEC)
-            os.set_blocking(reading, False)
             self._sources[reading] = name
             ends.append(writing)
         if not has_stdin:

@@ -10,7 +10,7 @@ from signal import signal as set_signal
 from typing import TYPE_CHECKING
 
 from builder.containers.model import Container
-from builder.containers.monitor import Local, Monitor
+from builder.containers.monitor import Begun, Local, Monitor
 from builder.containers.network import NetworkPlan
 from builder.containers.runtime import Plan, Runtime
 from builder.errors import BuilderError, KernelError, StartError
@@ -24,15 +24,17 @@ _PROXIED = (1, 2, 3, 10, 12, 14, 15, 18, 20, 21, 22, 28)
 _MAX_FD = 1 << 16
 
 
-def supervise(monitor: Monitor, local: Local, ended: Callable[[], None]) -> int:
+def supervise(
+    monitor: Monitor, local: Local, ended: Callable[[], None], begun: Begun | None = None
+) -> int:
     """Run a container in this process, in the foreground; its exit status.
 
     The signals that the caller gets go to the container meanwhile. `ended` is called in any case,
-    also after StartError, which says that it did not start.
+    also after StartError, which says that it did not start. One that has `begun` is not started.
     """
     try:
         with _proxied(monitor) if local.is_sig_proxy else _unproxied():
-            return monitor.run(_nothing, ended)
+            return monitor.run(_nothing, ended, begun)
     except BuilderError:
         ended()
         raise

@@ -26,9 +26,10 @@ MS_PRIVATE = 1 << 18
 MS_SLAVE = 1 << 19
 MS_SHARED = 1 << 20
 MNT_DETACH = 2
+PAGE_BYTES = 4096
+"""mount(2) takes one page of options at most."""
 
 _ATTRIBUTES = MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC  # the same bits in MOUNT_ATTR_*
-_PAGE_BYTES = 4096  # mount(2) takes one page of options at most
 _FSCONFIG_STRING_BYTES = 255
 _FSCONFIG_SET_FLAG, _FSCONFIG_SET_STRING, _FSCONFIG_CREATE = 0, 1, 6
 _OVERLAY_DEFAULTS = ("redirect_dir=nofollow", "metacopy=off", "index=off")
@@ -137,7 +138,7 @@ def mount_overlay(
         return
     extra = ("userxattr",) * userxattr + ("volatile",) * (is_volatile and bool(upper))
     options = overlay_options(lowers, upper, work, extra=extra)
-    if len(options) < _PAGE_BYTES and "\\" not in options:
+    if len(options) < PAGE_BYTES and "\\" not in options:
         syscalls.mount("overlay", target, "overlay", flags, options)
         return
     syscalls.unshare(syscalls.CLONE_FS)
@@ -183,7 +184,7 @@ def _short_names(
     parent = os.path.commonpath(lowers)
     relative = tuple(os.path.relpath(lower, parent) for lower in lowers)
     options = overlay_options(relative, upper, work, extra=("userxattr", "volatile"))
-    if len(options) < _PAGE_BYTES and "\\" not in options:
+    if len(options) < PAGE_BYTES and "\\" not in options:
         os.chdir(parent)
         yield relative, upper, work
         return

@@ -9,7 +9,6 @@ Paths are relative to the root with or without a leading slash. `..` stops at th
 descriptors returned are close-on-exec and the caller's to close.
 """
 
-import ctypes
 import os
 import struct
 from errno import (
@@ -28,19 +27,19 @@ from stat import S_ISREG
 from typing import Self
 
 from builder.errors import KernelError
+from builder.kernel import libc
 from builder.kernel.owner import change_owner
 
 _SYS_OPENAT2 = 437
-_RESOLVE_NO_MAGICLINKS = 0x02
-_RESOLVE_IN_ROOT = 0x10
+RESOLVE = 0x10 | 0x02
+"""RESOLVE_IN_ROOT and RESOLVE_NO_MAGICLINKS: how every path of an image is resolved."""
 _OPEN_HOW = struct.Struct("QQQ")  # flags, mode, resolve: openat2(2)
 _MAX_LINKS = 40
 _RACES = 64
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-_syscall = ctypes.CDLL(None, use_errno=True).syscall
-_syscall.restype = ctypes.c_long
+_syscall = libc.LongFunction(libc.address("syscall"))
 
 
 def open_in_root(root_fd: int, path: str, flags: int = os.O_PATH, mode: int = 0) -> int:
@@ -50,19 +49,19 @@ def open_in_root(root_fd: int, path: str, flags: int = os.O_PATH, mode: int = 0)
     """
     name = _encoded(path)
     flags |= os.O_CLOEXEC
-    how = _OPEN_HOW.pack(flags, mode, _RESOLVE_IN_ROOT | _RESOLVE_NO_MAGICLINKS)
+    how = _OPEN_HOW.pack(flags, mode, RESOLVE)
     error = EAGAIN
     for _ in range(_RACES):
         fd: int = _syscall(
-            ctypes.c_long(_SYS_OPENAT2),
-            ctypes.c_int(root_fd),
-            ctypes.c_char_p(name),
-            ctypes.c_char_p(how),
-            ctypes.c_size_t(len(how)),
+            libc.Long(_SYS_OPENAT2),
+            libc.Int(root_fd),
+            libc.Text(name),
+            libc.Text(how),
+            libc.UnsignedLong(len(how)),
         )
         if fd >= 0:
             return fd
-        error = ctypes.get_errno()
+        error = libc.get_errno()
         if error != EAGAIN:  # a rename somewhere while `..` was resolved: openat2(2)
             break
     if error in (ENOSYS, EPERM, ENAMETOOLONG):  # EPERM: an old seccomp filter's answer

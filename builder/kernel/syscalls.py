@@ -5,12 +5,13 @@ who can do without a call catches it. Calls release the interpreter lock, but fo
 child must find it held.
 """
 
-import ctypes
 import os
 import struct
 from errno import EINVAL, ENOSYS
 
 from builder.errors import KernelError
+from builder.kernel import libc
+from builder.kernel.libc import Int, Long, Text, UnsignedLong, get_errno
 
 IS_X86_64 = os.uname().machine == "x86_64"
 IS_AARCH64 = os.uname().machine in {"aarch64", "arm64"}
@@ -55,10 +56,9 @@ _NUMBERS = {  # name: (x86_64, aarch64 and all newer ports)
 
 _CAPABILITY_VERSION_3 = 0x20080522
 _SECCOMP_SET_MODE_FILTER = 1
-_int, _long, _text = ctypes.c_int, ctypes.c_long, ctypes.c_char_p
 
-_libc = ctypes.CDLL(None, use_errno=True)
-_locked_libc = ctypes.PyDLL(None, use_errno=True)
+_syscall = libc.LongFunction(libc.address("syscall"))
+_locked_syscall = libc.LockedFunction(libc.address("syscall"))
 
 
 def _number(name: str) -> int:
@@ -67,31 +67,31 @@ def _number(name: str) -> int:
     return _NUMBERS[name][0 if IS_X86_64 else 1]
 
 
-def _wrapper(name: str, *types: type) -> "ctypes._NamedFuncPointer":
-    function = _libc[name]  # indexing makes a fresh object, with argument types of its own
+def _wrapper(name: str, *types: type[libc.Value]) -> libc.Function:
+    function = libc.Function(libc.address(name))
     function.argtypes = types
     return function
 
 
-_mount = _wrapper("mount", _text, _text, _text, ctypes.c_ulong, _text)
-_umount2 = _wrapper("umount2", _text, _int)
-_unshare = _wrapper("unshare", _int)
-_setns = _wrapper("setns", _int, _int)
-_prctl = _wrapper("prctl", _int, _long, _long, _long, _long)
-_sethostname = _wrapper("sethostname", _text, ctypes.c_size_t)
-_fstatfs = _wrapper("fstatfs", _int, ctypes.POINTER(_long))
-_setdomainname = _wrapper("setdomainname", _text, ctypes.c_size_t)
+_mount = _wrapper("mount", Text, Text, Text, UnsignedLong, Text)
+_umount2 = _wrapper("umount2", Text, Int)
+_unshare = _wrapper("unshare", Int)
+_setns = _wrapper("setns", Int, Int)
+_prctl = _wrapper("prctl", Int, Long, Long, Long, Long)
+_sethostname = _wrapper("sethostname", Text, UnsignedLong)
+_fstatfs = _wrapper("fstatfs", Int, libc.Longs)
+_setdomainname = _wrapper("setdomainname", Text, UnsignedLong)
 
 
 def _checked(result: int, syscall: str, path: str = "") -> int:
     if result < 0:
-        raise KernelError(syscall, ctypes.get_errno(), path)
+        raise KernelError(syscall, get_errno(), path)
     return result
 
 
-def _raw(name: str, *arguments: "ctypes._CDataType", path: str = "") -> int:
+def _raw(name: str, *arguments: libc.Value, path: str = "") -> int:
     """Make a call by number; arguments must be ctypes values as wide as a register."""
-    return _checked(_libc.syscall(_long(_number(name)), *arguments), name, path)
+    return _checked(_syscall(Long(_number(name)), *arguments), name, path)
 
 
 def _bytes(text: str) -> bytes:
@@ -117,7 +117,7 @@ def umount(target: str, flags: int) -> None:
 
 def pivot_root(new_root: str, put_old: str) -> None:
     """Exchange the root mount of this mount namespace."""
-    _raw("pivot_root", _text(_bytes(new_root)), _text(_bytes(put_old)), path=new_root)
+    _raw("pivot_root", Text(_bytes(new_root)), Text(_bytes(put_old)), path=new_root)
 
 
 def unshare(flags: int) -> None:
@@ -132,9 +132,9 @@ def setns(fd: int, kinds: int) -> None:
 
 def filesystem_type(fd: int) -> int:
     """Give the magic number of the file system that a descriptor is on."""
-    result = (_long * 32)()  # struct statfs, with room; f_type comes first
+    result = (Long * 32)()  # struct statfs, with room; f_type comes first
     _checked(_fstatfs(fd, result), "fstatfs")
-    return result[0]
+    return int(result[0])
 
 
 def clone(flags: int) -> tuple[int, int]:
@@ -143,14 +143,14 @@ def clone(flags: int) -> tuple[int, int]:
     The child gets (0, -1) and is a copy of the calling thread alone: only a single-threaded
     process may call this. `flags` takes no exit signal, it is always SIGCHLD.
     """
-    pidfd = (_int * 1)(-1)
-    number, signal = _long(_number("clone")), 17
-    registers = (_long(0), pidfd, _long(0), _long(0))
-    pid = _locked_libc.syscall(number, _long(flags | CLONE_PIDFD | signal), *registers)
+    pidfd = (Int * 1)(-1)
+    number, signal = Long(_number("clone")), 17
+    registers = (Long(0), pidfd, Long(0), Long(0))
+    pid = _locked_syscall(number, Long(flags | CLONE_PIDFD | signal), *registers)
     if pid == 0:
         return 0, -1
-    if pid < 0 and ctypes.get_errno() == EINVAL:  # before 5.2
-        pid = _locked_libc.syscall(number, _long(flags | signal), *registers)
+    if pid < 0 and get_errno() == EINVAL:  # before 5.2
+        pid = _locked_syscall(number, Long(flags | signal), *registers)
     return _checked(pid, "clone"), pidfd[0]
 
 
@@ -172,31 +172,31 @@ def set_domainname(name: str) -> None:
 def set_signal_mask(mask: int) -> None:
     """Block exactly the signals whose bits (number minus one) are set."""
     bits = struct.pack("Q", mask)
-    _raw("rt_sigprocmask", _long(2), _text(bits), _long(0), _long(len(bits)))
+    _raw("rt_sigprocmask", Long(2), Text(bits), Long(0), Long(len(bits)))
 
 
 def signalfd(mask: int) -> int:
     """Make a non-blocking descriptor that is readable when one of the signals is pending."""
     bits = struct.pack("Q", mask)
     flags = os.O_CLOEXEC | os.O_NONBLOCK
-    return _raw("signalfd4", _long(-1), _text(bits), _long(len(bits)), _long(flags))
+    return _raw("signalfd4", Long(-1), Text(bits), Long(len(bits)), Long(flags))
 
 
 def pidfd_send_signal(pidfd: int, signal: int) -> None:
     """Signal the process behind a pidfd; ESRCH when it is gone."""
-    _raw("pidfd_send_signal", _long(pidfd), _long(signal), _long(0), _long(0))
+    _raw("pidfd_send_signal", Long(pidfd), Long(signal), Long(0), Long(0))
 
 
 def close_range(first: int, last: int, flags: int = 0) -> None:
     """Close (or with flag 4, mark close-on-exec) a range of descriptors (5.9, flag 5.11)."""
-    _raw("close_range", ctypes.c_ulong(first), ctypes.c_ulong(last), _long(flags))
+    _raw("close_range", UnsignedLong(first), UnsignedLong(last), Long(flags))
 
 
 def kernel_cwd() -> str:
     """Give the working directory as the kernel sees it, `(unreachable)` and all."""
-    buffer = ctypes.create_string_buffer(4096)
-    size = _raw("getcwd", buffer, _long(len(buffer)))
-    return buffer.raw[: size - 1].decode("utf-8", "surrogateescape")
+    buffer = libc.buffer(b"", 4096)
+    size = _raw("getcwd", buffer, Long(len(buffer)))
+    return bytes(buffer)[: size - 1].decode("utf-8", "surrogateescape")
 
 
 def capset(*, effective: int, permitted: int, inheritable: int) -> None:
@@ -204,23 +204,23 @@ def capset(*, effective: int, permitted: int, inheritable: int) -> None:
     sets = (effective, permitted, inheritable)
     words = [word & 0xFFFF_FFFF for word in sets] + [word >> 32 for word in sets]
     header = struct.pack("Ii", _CAPABILITY_VERSION_3, 0)
-    _raw("capset", _text(header), _text(struct.pack("6I", *words)))
+    _raw("capset", Text(header), Text(struct.pack("6I", *words)))
 
 
 def capget() -> tuple[int, int, int]:
     """Read the calling thread's effective, permitted and inheritable sets."""
     header = struct.pack("Ii", _CAPABILITY_VERSION_3, 0)
-    words = (ctypes.c_uint32 * 6)()
-    _raw("capget", _text(header), words)
+    words = (libc.Unsigned32 * 6)()
+    _raw("capget", Text(header), words)
     effective, permitted, inheritable = (words[i] | words[i + 3] << 32 for i in range(3))
     return effective, permitted, inheritable
 
 
 def seccomp(program: bytes) -> None:
     """Install a filter (an array of struct sock_filter) for the calling thread, for good."""
-    filters = ctypes.create_string_buffer(program, len(program))
-    description = struct.pack("@HP", len(program) // 8, ctypes.addressof(filters))
-    _raw("seccomp", _long(_SECCOMP_SET_MODE_FILTER), _long(0), _text(description))
+    filters = libc.buffer(program, len(program))
+    description = struct.pack("@HP", len(program) // 8, libc.addressof(filters))
+    _raw("seccomp", Long(_SECCOMP_SET_MODE_FILTER), Long(0), Text(description))
 
 
 OPEN_TREE_CLONE = 1
@@ -231,36 +231,36 @@ AT_EMPTY_PATH = 0x1000
 def open_tree(dir_fd: int, path: str, flags: int) -> int:
     """Open a mount, or with OPEN_TREE_CLONE a detached copy of it (5.2)."""
     flags |= os.O_CLOEXEC
-    return _raw("open_tree", _long(dir_fd), _text(_bytes(path)), _long(flags), path=path)
+    return _raw("open_tree", Long(dir_fd), Text(_bytes(path)), Long(flags), path=path)
 
 
 def move_mount(from_fd: int, to_fd: int) -> None:
     """Attach the detached mount behind one descriptor on the place behind the other (5.2)."""
-    empty = _text(b"")
-    both_empty = _long(0x44)  # MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH
-    _raw("move_mount", _long(from_fd), empty, _long(to_fd), empty, both_empty)
+    empty = Text(b"")
+    both_empty = Long(0x44)  # MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH
+    _raw("move_mount", Long(from_fd), empty, Long(to_fd), empty, both_empty)
 
 
 def mount_setattr(fd: int, flags: int, *, attributes: int = 0, propagation: int = 0) -> None:
     """Add attributes (MOUNT_ATTR_*) to the mount behind a descriptor, or set propagation (5.12)."""
     wanted = struct.pack("4Q", attributes, 0, propagation, 0)
     flags |= AT_EMPTY_PATH
-    where = (_long(fd), _text(b""), _long(flags))
-    _raw("mount_setattr", *where, _text(wanted), _long(len(wanted)))
+    where = (Long(fd), Text(b""), Long(flags))
+    _raw("mount_setattr", *where, Text(wanted), Long(len(wanted)))
 
 
 def fsopen(fstype: str) -> int:
     """Begin the configuration of a file system (5.2)."""
-    return _raw("fsopen", _text(_bytes(fstype)), _long(1), path=fstype)
+    return _raw("fsopen", Text(_bytes(fstype)), Long(1), path=fstype)
 
 
 def fsconfig(fd: int, command: int, key: str, value: str = "") -> None:
     """Set a flag (command 0) or string (1) of a file system, or create it (6)."""
-    key_text = _text(_bytes(key) or None)
-    value_text = _text(_bytes(value) if command == 1 else None)
-    _raw("fsconfig", _long(fd), _long(command), key_text, value_text, _long(0), path=key)
+    key_text = Text(_bytes(key) or None)
+    value_text = Text(_bytes(value) if command == 1 else None)
+    _raw("fsconfig", Long(fd), Long(command), key_text, value_text, Long(0), path=key)
 
 
 def fsmount(fd: int, attributes: int) -> int:
     """Give a detached mount of the configured file system (5.2)."""
-    return _raw("fsmount", _long(fd), _long(1), _long(attributes))
+    return _raw("fsmount", Long(fd), Long(1), Long(attributes))

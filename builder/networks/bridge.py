@@ -66,21 +66,20 @@ def _apart(work: Callable[[], T]) -> T:
 def connect(networks: Networks, name: str, wanted: Endpoint, namespace: int) -> Endpoint:
     """Give a container an interface in a network; the endpoint as it came out.
 
-    Raises Denied if the machine cannot do it, Conflict if an address is not free.
+    Others may connect at the same time: what is reserved under the lock keeps the bridge. Raises
+    Denied if the machine cannot do it, Conflict if an address is not free.
     """
-    with networks.locked():
-        network = networks.usable(name)
-        with Routes() as routes:
+    host_interface = f"veth{wanted.endpoint_id[: _MAX_INTERFACE - 4]}"
+    with Routes() as routes:
+        with networks.locked():
+            network = networks.usable(name)
             master = _bridge(routes, network, networks.state_dir)
-            endpoint = networks.allocate(network, wanted)
-            host_interface = f"veth{endpoint.endpoint_id[: _MAX_INTERFACE - 4]}"
-            endpoint = endpoint._replace(host_interface=host_interface)
-            try:
-                _join(routes, network, endpoint, master=master, namespace=namespace)
-            except BaseException:
-                networks.release(endpoint)
-                raise
-        networks.save(endpoint)
+            endpoint = networks.allocate(network, wanted._replace(host_interface=host_interface))
+        try:
+            _join(routes, network, endpoint, master=master, namespace=namespace)
+        except BaseException:
+            disconnect(networks, endpoint)
+            raise
     return endpoint
 
 

@@ -5,6 +5,7 @@ ten more from 10, for hosts that use the first ones themselves.
 """
 
 from collections.abc import Container, Iterable, Iterator
+from itertools import chain
 
 from builder.errors import Conflict, UsageError
 from builder.networks.ports import is_ipv4
@@ -108,7 +109,7 @@ def free_addresses(
     first = max(subnet.base + 1, within.base if within else 0)
     last = min(subnet.last - 1, within.last if within else subnet.last)
     start = after + 1 if first <= after < last else first
-    for address in (*range(start, last + 1), *range(first, start)):
+    for address in chain(range(start, last + 1), range(first, start)):
         if address not in taken:
             yield address
 

@@ -88,6 +88,11 @@ def start_ticks(pid: int) -> int:
     return 0 if fields[0] in {b"Z", b"X"} else int(fields[19])
 
 
+def holder_of(endpoint: Endpoint) -> tuple[int, int]:
+    """Name the process that holds an endpoint, for ever."""
+    return endpoint.pid, endpoint.start_ticks
+
+
 def is_held(endpoint: Endpoint) -> bool:
     """Tell whether the process that holds an endpoint still runs."""
     return endpoint.pid != 0 and start_ticks(endpoint.pid) == endpoint.start_ticks

@@ -21,7 +21,7 @@ _CGROUPS = "/sys/fs/cgroup"
 _FAILURE = "the standard file systems could not be mounted"
 _SAFE = mounts.MS_NOSUID | mounts.MS_NODEV | mounts.MS_NOEXEC
 _OPEN = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
-_NODES = {
+NODES = {
     "null": (1, 3),
     "zero": (1, 5),
     "full": (1, 7),
@@ -29,7 +29,7 @@ _NODES = {
     "urandom": (1, 9),
     "tty": (5, 0),
 }
-_LINKS = {
+LINKS = {
     "fd": "/proc/self/fd",
     "stdin": "/proc/self/fd/0",
     "stdout": "/proc/self/fd/1",
@@ -37,7 +37,7 @@ _LINKS = {
     "core": "/proc/kcore",
     "ptmx": "pts/ptmx",
 }
-_OWN_IN_DEV = frozenset({*_NODES, *_LINKS, "pts", "shm", "mqueue", "console"})
+_OWN_IN_DEV = frozenset({*NODES, *LINKS, "pts", "shm", "mqueue", "console"})
 
 
 STAGE = "/proc/fs"
@@ -58,12 +58,13 @@ class StandardFileSystems:
         self.dev_fd = -1
         self.null_fd = -1
 
-    def mount(self) -> None:
-        """Mount all of them; raise StartError."""
+    def mount(self, *, has_sys: bool = True) -> None:
+        """Mount all of them, or all but /sys; raise StartError."""
         try:
             self._mount_proc()
             self._mount_dev()
-            self.mount_sys()
+            if has_sys:
+                self.mount_sys()
         except KernelError as error:
             raise StartError(
                 f"{_FAILURE}: {error.what}",
@@ -133,9 +134,7 @@ class StandardFileSystems:
         The slave is also bound to /dev/console.
         """
         master_fd, slave_fd, name = console.open_terminal(self.dev_fd)
-        source_fd = os.open(f"pts/{name}", _OPEN, dir_fd=self.dev_fd)
-        self._bind_in_dev(source_fd, "console")
-        os.close(source_fd)
+        self._bind_in_dev(f"{mounts.place(self.dev_fd)}/pts/{name}", "console")
         return master_fd, slave_fd
 
     def _mount_at(
@@ -159,11 +158,11 @@ class StandardFileSystems:
         has_nodes = spec.has_device_cgroup or spec.is_privileged
         flags = mounts.MS_NOSUID | mounts.MS_NOEXEC | (0 if has_nodes else mounts.MS_NODEV)
         self.dev_fd = self._mount_at("dev", "tmpfs", flags, "mode=755,size=65536k")
-        for name, target in _LINKS.items():
+        for name, target in LINKS.items():
             os.symlink(target, name, dir_fd=self.dev_fd)
         for name in ("pts", "shm", "mqueue"):
             os.mkdir(name, 0o755, dir_fd=self.dev_fd)
-        for name, (major, minor) in _NODES.items():
+        for name, (major, minor) in NODES.items():
             self._make_node(name, major, minor, by_mknod=has_nodes)
         self.null_fd = os.open("null", _OPEN, dir_fd=self.dev_fd)
         if spec.is_privileged:
@@ -181,27 +180,22 @@ class StandardFileSystems:
                 pass  # in a user namespace
             else:
                 return
-        source_fd = os.open(f"/dev/{name}", _OPEN)
-        status = os.fstat(source_fd)
+        source = f"/dev/{name}"
+        status = os.stat(source, follow_symlinks=False)
         if not S_ISCHR(status.st_mode) or status.st_rdev != os.makedev(major, minor):
-            raise StartError(f"the host's /dev/{name} is not the device {major}:{minor}")
-        self._bind_in_dev(source_fd, name)
-        os.close(source_fd)
+            raise StartError(f"the host's {source} is not the device {major}:{minor}")
+        self._bind_in_dev(source, name)
 
-    def _bind_in_dev(self, source_fd: int, name: str) -> None:
-        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
-        os.close(os.open(name, flags, 0o666, dir_fd=self.dev_fd))
-        target_fd = os.open(name, _OPEN, dir_fd=self.dev_fd)
-        mounts.bind(source_fd, target_fd, is_recursive=False)
-        os.close(target_fd)
+    def _bind_in_dev(self, source: str, name: str) -> None:
+        """Show a file at a new name of our own /dev, which nobody else has seen yet."""
+        os.mknod(name, 0o666, dir_fd=self.dev_fd)
+        syscalls.mount(source, f"{mounts.place(self.dev_fd)}/{name}", "", mounts.MS_BIND)
 
     def _add_host_devices(self) -> None:
         for entry in os.scandir("/dev"):
             mode_bits = entry.stat(follow_symlinks=False).st_mode
             if entry.name not in _OWN_IN_DEV and (S_ISCHR(mode_bits) or S_ISBLK(mode_bits)):
-                source_fd = os.open(entry.path, _OPEN)
-                self._bind_in_dev(source_fd, entry.name)
-                os.close(source_fd)
+                self._bind_in_dev(entry.path, entry.name)
 
     def _mount_pts(self) -> None:
         flags = mounts.MS_NOSUID | mounts.MS_NOEXEC
@@ -248,10 +242,7 @@ class StandardFileSystems:
 
     def _mount_cgroups(self, place_fd: int, flags: int) -> None:
         """Show the container's own groups: the one tree, or a directory for each controller."""
-        host_fd = os.open(_CGROUPS, _OPEN)
-        is_unified = syscalls.filesystem_type(host_fd) == CGROUP2_SUPER_MAGIC
-        os.close(host_fd)
-        if is_unified:
+        if has_unified_cgroups():
             syscalls.mount("cgroup2", mounts.place(place_fd), "cgroup2", flags)
             return
         syscalls.mount("tmpfs", mounts.place(place_fd), "tmpfs", _SAFE, "mode=755")
@@ -266,29 +257,37 @@ class StandardFileSystems:
 class Skeleton:
     """The standard file systems of a usual container, mounted ahead of its request.
 
-    They wait on a place of their own, and are moved to the root when that is known.
+    They wait on a place of their own, and are moved to the root when that is known. /sys shows the
+    network that it is mounted in, so it is among them where the container's is foreknown.
     """
 
-    def __init__(self, spec: SandboxSpec) -> None:
-        """Mount them; the namespaces must be those of the container."""
+    def __init__(self, spec: SandboxSpec, network_fd: int) -> None:
+        """Mount them in the container's other namespaces; enter the network, unless that is -1."""
         self._wanted = _standard_fields(spec)
+        self._network: os.stat_result | None = None
+        if network_fd >= 0:
+            syscalls.setns(network_fd, syscalls.CLONE_NEWNET)
+            self._network = os.fstat(network_fd)
         syscalls.unshare(syscalls.CLONE_NEWCGROUP)
         syscalls.mount("tmpfs", STAGE, "tmpfs", 0, "mode=755")
         root_fd = os.open(STAGE, _OPEN | os.O_DIRECTORY)
         self._standard = StandardFileSystems(spec, root_fd, MountPoints(root_fd, root_fd))
-        self._standard.mount()
+        self._standard.mount(has_sys=self._network is not None)
         self._standard.protect()
 
     def suits(self, spec: SandboxSpec) -> bool:
         """Whether a container wants just these."""
         return _standard_fields(spec) == self._wanted
 
-    def moved_to(self, spec: SandboxSpec, root_fd: int, points: MountPoints) -> StandardFileSystems:
+    def moved_to(
+        self, spec: SandboxSpec, root_fd: int, points: MountPoints, network_fd: int
+    ) -> StandardFileSystems:
         """Move them to a root; /sys is made anew if the network is not the one it was made in.
 
-        Raises StartError.
+        `network_fd` is the container's, entered already; -1 if it is not by a descriptor. Raises
+        StartError.
         """
-        has_new_network = spec.network != "none"
+        has_new_network = not self._is_of(network_fd)
         for name in ("proc", "dev") if has_new_network else ("proc", "dev", "sys"):
             try:
                 target_fd = points.open_real(name)
@@ -306,6 +305,13 @@ class Skeleton:
             self._standard.protect(below="/sys/")
         return self._standard
 
+    def _is_of(self, network_fd: int) -> bool:
+        return (
+            network_fd >= 0
+            and self._network is not None
+            and os.path.samestat(os.fstat(network_fd), self._network)
+        )
+
 
 def _standard_fields(spec: SandboxSpec) -> tuple[object, ...]:
     """Give all that the standard file systems depend on."""
@@ -322,6 +328,15 @@ def _standard_fields(spec: SandboxSpec) -> tuple[object, ...]:
         spec.read_only_paths,
         any(isinstance(mount, Bind) and mount.propagation != "private" for mount in spec.mounts),
     )
+
+
+def has_unified_cgroups() -> bool:
+    """Whether the host has the one tree of version 2."""
+    host_fd = os.open(_CGROUPS, _OPEN)
+    try:
+        return syscalls.filesystem_type(host_fd) == CGROUP2_SUPER_MAGIC
+    finally:
+        os.close(host_fd)
 
 
 def _require_proc(fd: int) -> None:

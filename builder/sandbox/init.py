@@ -154,12 +154,12 @@ class _Init:
     def _create(self) -> None:
         """Make the new container around us."""
         spec = self._spec
-        if spec.cgroup == "private":
+        if spec.cgroup == "private":  # by now we are in the group that is to be its root
             syscalls.unshare(syscalls.CLONE_NEWCGROUP)
         for namespace in (spec.network, spec.ipc, spec.uts, spec.cgroup):
             if isinstance(namespace, int):
                 syscalls.setns(self._passed[namespace], 0)
-        if spec.network == "none" and self.skeleton is None:
+        if spec.network == "none":
             bring_up_loopback()
         if spec.hostname and spec.uts != "host":
             syscalls.set_hostname(spec.hostname)
@@ -238,7 +238,8 @@ class _Init:
         environment = {}
         for item in spec.env:
             name, _, value = item.encode("utf-8", "surrogateescape").partition(b"=")
-            environment[name] = value
+            if name:  # no program can ask for a variable without one, and execve here refuses it
+                environment[name] = value
         syscalls.set_signal_mask(0)
         if self._filter is not None:
             syscalls.seccomp(self._filter)

@@ -7,8 +7,8 @@ reports the pid and, when every process of the PID namespace is gone, how it end
 
 import marshal
 import os
-import threading
 from _socket import CMSG_SPACE, SCM_RIGHTS, SOL_SOCKET, socket
+from _thread import RLock, allocate_lock
 from errno import EINVAL
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
@@ -42,12 +42,10 @@ JOINED = ("pid", "mnt", "cgroup", "ipc", "uts", "net")
 """The namespaces that stand in for a pidfd before 5.8."""
 _SETNS_TAKES_PIDFD = (5, 8)
 USUAL_FLAGS = (
-    syscalls.CLONE_NEWNS
-    | syscalls.CLONE_NEWPID
-    | syscalls.CLONE_NEWIPC
-    | syscalls.CLONE_NEWUTS
-    | syscalls.CLONE_NEWNET
+    syscalls.CLONE_NEWNS | syscalls.CLONE_NEWPID | syscalls.CLONE_NEWIPC | syscalls.CLONE_NEWUTS
 )
+WAKE = b"wake"
+"""Said to a zygote that still sleeps."""
 _NUMBER_OF_KIND = {kind: number for number, kind in enumerate(_KINDS)}
 
 
@@ -84,6 +82,16 @@ def decode(encoded: bytes) -> SandboxSpec:
     spec = _valued(marshal.loads(encoded))  # noqa: S302 - our own bytes, from our own process
     assert isinstance(spec, SandboxSpec)  # noqa: S101 - narrows the type
     return spec
+
+
+def warm_up() -> None:
+    """Have the constructors of all values of a sandbox made, which each sandbox would repeat.
+
+    What the zygote has made its copies need not make.
+    """
+    kinds: tuple[type[Any], ...] = (*_KINDS, Stub)
+    for kind in kinds:
+        kind(*range(len(kind._fields)))
 
 
 def _plain(value: object) -> object:
@@ -127,14 +135,17 @@ class Request(NamedTuple):
     joined_count: int
     """How many of the descriptors, at the end, are those of `open_namespaces`."""
     is_usual: bool
-    """Whether a process born into new namespaces of every kind will do."""
+    """Whether a process born into the usual new namespaces will do, whatever its network is."""
+    network: int
+    """Which of the caller's descriptors is that of the network; -1 if none is."""
 
 
 def request_of(spec: SandboxSpec, joined_count: int) -> Request:
-    """Write the request for a sandbox. A network that is given can replace a new one later on."""
+    """Write the request for a sandbox. Its network can be entered, or made, later on."""
     flags = clone_flags(spec)
-    wanted = flags | (syscalls.CLONE_NEWNET if isinstance(spec.network, int) else 0)
-    return Request(flags, spec.pid, joined_count, is_usual=wanted == USUAL_FLAGS)
+    is_usual = flags & ~syscalls.CLONE_NEWNET == USUAL_FLAGS
+    network = spec.network if isinstance(spec.network, int) else -1
+    return Request(flags, spec.pid, joined_count, is_usual, network)
 
 
 def open_namespaces(spec: SandboxSpec) -> tuple[int, ...]:
@@ -268,8 +279,10 @@ class Sandbox:
         """Take over a lifeline; `name` is the command, for messages."""
         self._lifeline = lifeline
         self._name = name
-        self._start_lock = threading.Lock()
-        self._exit_lock = threading.Lock()
+        self._start_lock = allocate_lock()
+        self._exit_lock = allocate_lock()
+        self._kill_lock = RLock()
+        self._is_closed = False
         self._started: Started | None = None
         self._start_error: StartError | None = None
         self._exit: Exit | None = None
@@ -312,9 +325,14 @@ class Sandbox:
             return self._exit
 
     def kill(self, signal: int = _SIGKILL) -> None:
-        """Signal the first process; with SIGKILL the whole sandbox ends."""
-        if self._exit is None:
-            self._lifeline.kill(signal)
+        """Signal the first process; with SIGKILL the whole sandbox ends.
+
+        The thread that cancels may do this while the sandbox is closed: its descriptor must not be
+        another's by then.
+        """
+        with self._kill_lock:
+            if self._exit is None and not self._is_closed:
+                self._lifeline.kill(signal)
 
     def fileno(self) -> int:
         """Give a descriptor that is readable when `wait` will not block; call `started` first."""
@@ -329,7 +347,9 @@ class Sandbox:
         except KernelError:
             pass  # it never existed, or died with its parent
         finally:
-            self._lifeline.close()
+            with self._kill_lock:
+                self._is_closed = True
+                self._lifeline.close()
 
     def _read_status(self) -> Started:
         status = self._lifeline.status()

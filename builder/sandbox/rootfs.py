@@ -62,6 +62,7 @@ class Root:
         self._skeleton = skeleton if skeleton and skeleton.suits(spec) else None
         self._descriptors = descriptors
         self._stage_fd: int | None = None
+        self._staged = 0
         if all(getattr(mount, "propagation", "private") == "private" for mount in spec.mounts):
             mounts.set_propagation("/", mounts.MS_PRIVATE)
         root = spec.root
@@ -95,7 +96,9 @@ class Root:
 
     def _standard(self) -> StandardFileSystems:
         if self._skeleton is not None:
-            return self._skeleton.moved_to(self._spec, self.fd, self.points)
+            network = self._spec.network
+            network_fd = self._descriptors[network] if isinstance(network, int) else -1
+            return self._skeleton.moved_to(self._spec, self.fd, self.points, network_fd)
         standard = StandardFileSystems(self._spec, self.fd, self.points)
         standard.mount()
         return standard
@@ -196,13 +199,16 @@ class Root:
 
     def _attach_file(self, file: FileMount) -> None:
         stage_fd = self._stage()
-        name = str(len(os.listdir(mounts.place(stage_fd))))
+        name = str(self._staged)
+        self._staged += 1
         flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
         fd = os.open(name, flags, file.mode_bits, dir_fd=stage_fd)
-        with open(fd, "wb") as content:
-            content.write(file.content)
-            if (file.uid or file.gid) and not self._spec.fake_ownership:
-                os.fchown(fd, file.uid, file.gid)
+        rest = memoryview(file.content)
+        while rest:
+            rest = rest[os.write(fd, rest) :]
+        if (file.uid or file.gid) and not self._spec.fake_ownership:
+            os.fchown(fd, file.uid, file.gid)
+        os.close(fd)
         source_fd = os.open(name, _OPEN, dir_fd=stage_fd)
         attributes = mounts.MS_RDONLY if file.is_read_only else 0
         self._bind_part(source_fd, "", file.target, attributes=attributes)

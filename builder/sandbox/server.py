@@ -1,7 +1,8 @@
 """The zygote's own side: requests in, sandboxes out, their ends reported.
 
-While it waits, it has one *spare* at hand: a first process that is born into all the usual
-namespaces already. A request for just these wakes it, and saves the time of the clone.
+While it waits, it has one *spare* at hand: a first process that is born into the usual namespaces
+already, and in the network of the request before. A request for just these wakes it, and saves the
+time of the clone; another network can still be entered, or made.
 """
 
 import gc
@@ -19,6 +20,7 @@ from builder.sandbox import init, trampoline
 from builder.sandbox.filesystems import Skeleton
 from builder.sandbox.launch import (
     USUAL_FLAGS,
+    WAKE,
     Request,
     decode,
     encode,
@@ -26,11 +28,14 @@ from builder.sandbox.launch import (
     receive,
     rights,
     spawn,
+    warm_up,
 )
 from builder.sandbox.spec import Directory, SandboxSpec
 
 _MSG_NOSIGNAL = 0x4000
 _MAX_FDS = 250
+_FIRST_PASSED = 5
+"""Behind the life socket, the spec, and the three standard streams."""
 _SIGKILL = 9
 _SIGCHLD_MASK = 1 << 16
 _USUAL = SandboxSpec(Directory("/"), (), seccomp="default", is_shm_strict=False)
@@ -48,6 +53,8 @@ class _Newborn(NamedTuple):
     """Of the status socket."""
     wake: socket | None = None
     """A spare's: sending the request wakes it, closing ends it."""
+    has_network: bool = False
+    """Whether a spare has left the host's network; it may not be able to go back."""
 
 
 class Server:
@@ -58,6 +65,8 @@ class Server:
         self._requests = requests
         self._lives: dict[int, socket] = {}
         self._spare: _Newborn | None = None
+        self._network_fd = -1
+        """Of the request before, if it had one."""
         self._parent_fd = _open_parent(parent_pid)
         self._signal_fd = -1
         self._trampoline_fd = -1
@@ -66,7 +75,6 @@ class Server:
     def serve(self) -> NoReturn:
         """Answer requests until the main process is gone."""
         gc.disable()
-        os.setsid()  # keys of the terminal are for the main process only
         os.chdir("/")
         null_fd = os.open("/dev/null", os.O_RDWR)
         for number in range(3):
@@ -76,6 +84,7 @@ class Server:
         self._signal_fd = syscalls.signalfd(_SIGCHLD_MASK)
         self._trampoline_fd = trampoline.memory_file()
         init.filter_of(_USUAL)
+        warm_up()
         poll = select.poll()
         for fd in (self._requests.fileno(), self._signal_fd, self._parent_fd):
             if fd >= 0:
@@ -98,6 +107,8 @@ class Server:
 
     def _answer(self) -> bool:
         message, fds = receive(self._requests, _MAX_FDS)
+        if message == WAKE:
+            return True
         request = marshal.loads(message) if message else None  # noqa: S302 - the main process's
         if request is None:
             return False
@@ -114,7 +125,8 @@ class Server:
         newborn = None
         try:
             if request.is_usual:
-                newborn = self._woken(tuple(fds[1:]))
+                newborn = self._woken(tuple(fds[1:])) if self._suits(request) else None
+                self._expect(fds[_FIRST_PASSED + request.network] if request.network >= 0 else -1)
             if newborn is None:
                 newborn = self._born(request, fds[1:])
         except KernelError as error:
@@ -128,6 +140,17 @@ class Server:
             _release(newborn)
         for fd in fds[1:]:
             os.close(fd)
+
+    def _suits(self, request: Request) -> bool:
+        """Whether the spare, if there is one, can come to the network that is wanted."""
+        is_of_host = request.network < 0 and not request.flags & syscalls.CLONE_NEWNET
+        return not (is_of_host and self._spare is not None and self._spare.has_network)
+
+    def _expect(self, network_fd: int) -> None:
+        """Make the next spare for the network of this request."""
+        if self._network_fd >= 0:
+            os.close(self._network_fd)
+        self._network_fd = -1 if network_fd < 0 else os.dup(network_fd)
 
     def _born(self, request: Request, fds: list[int]) -> _Newborn:
         """Clone the process that was asked for."""
@@ -164,19 +187,21 @@ class Server:
                 os._exit(1)
         status.close()
         woken_by.close()
-        self._spare = _Newborn(pid, process_fd, launcher_end, wake)
+        has_network = self._network_fd >= 0
+        self._spare = _Newborn(pid, process_fd, launcher_end, wake, has_network)
 
     def _wait_as_spare(self, woken_by: socket, status: socket) -> None:
         syscalls.prctl(syscalls.PR_SET_PDEATHSIG, _SIGKILL)
         decode(encode(_USUAL))  # touches memory that is copied on the first write
         skeleton = None
         with suppress(KernelError, StartError, OSError):  # then it is tried again, and reported
-            init.bring_up_loopback()
-            skeleton = Skeleton(_USUAL)
+            skeleton = Skeleton(_USUAL, self._network_fd)
         message, fds = receive(woken_by, _MAX_FDS)
         if message:
             woken_by.close()
             spec, passed = _loaded(fds[0]), tuple(fds[1:])
+            if spec.network == "none":
+                syscalls.unshare(syscalls.CLONE_NEWNET)
             init.run(spec, passed, (), status, self._trampoline_fd, skeleton=skeleton)
 
     def _woken(self, fds: tuple[int, ...]) -> _Newborn | None:

@@ -110,12 +110,16 @@ class MountPoints:
         return os.readlink(f"/proc/self/fd/{fd}")[self._prefix_length :]
 
 
-def remove_stubs(upper_fd: int, stubs: tuple[Stub, ...]) -> None:
+def remove_stubs(
+    upper_fd: int, stubs: tuple[Stub, ...], kept: frozenset[str] = frozenset()
+) -> None:
     """Remove the stubs that are still what was made, and give their parents the old times back.
 
-    A parent's time is restored only if nothing else changed in it. Call when no process of the
-    sandbox is left. Raises KernelError.
+    A parent's time is restored only if nothing else changed in it. Those in `kept`, right below the
+    root, stay, and get the root's old time. Call when no process of the sandbox is left. Raises
+    KernelError.
     """
+    root_ns = min((stub.parent_before_ns for stub in stubs if "/" not in stub.path), default=0)
     for stub in reversed(stubs):
         parent, _, name = stub.path.rpartition("/")
         try:
@@ -123,7 +127,7 @@ def remove_stubs(upper_fd: int, stubs: tuple[Stub, ...]) -> None:
         except OSError:
             continue  # it was moved: whatever is there now is the step's own
         try:
-            _remove(parent_fd, name, stub)
+            _remove(parent_fd, name, stub, root_ns if stub.path in kept else None)
         except OSError as error:
             raise KernelError("unlink", error.errno or 0, stub.path) from None
         finally:
@@ -141,7 +145,7 @@ def _open_real_directory(root_fd: int, path: str) -> int:
     return fd
 
 
-def _remove(parent_fd: int, name: str, stub: Stub) -> None:
+def _remove(parent_fd: int, name: str, stub: Stub, kept_ns: int | None) -> None:
     try:
         status = os.stat(name, dir_fd=parent_fd, follow_symlinks=False)
     except FileNotFoundError:
@@ -149,7 +153,9 @@ def _remove(parent_fd: int, name: str, stub: Stub) -> None:
     if (status.st_dev, status.st_ino) != (stub.device, stub.inode):
         return
     parent = os.fstat(parent_fd)
-    if stub.is_directory:
+    if kept_ns is not None:
+        os.utime(name, ns=(kept_ns, kept_ns), dir_fd=parent_fd, follow_symlinks=False)
+    elif stub.is_directory:
         if not S_ISDIR(status.st_mode) or os.listdir(_entry(parent_fd, name)):
             return
         os.rmdir(name, dir_fd=parent_fd)

@@ -16,6 +16,7 @@ from typing import Self
 from builder.errors import KernelError, StartError
 from builder.kernel import pidfd
 from builder.sandbox.launch import (
+    WAKE,
     Exit,
     Sandbox,
     encode,
@@ -27,6 +28,7 @@ from builder.sandbox.launch import (
 from builder.sandbox.spec import SandboxSpec
 
 _MSG_NOSIGNAL = 0x4000
+_MSG_PEEK = 2
 _MAX_FDS = 250
 _SIGKILL = 9
 _ZYGOTE_DIED = "the process that starts sandboxes was killed: run the command again"
@@ -40,6 +42,7 @@ class Zygote:
         self._requests = requests
         self._pid = pid
         self._is_used = False
+        self._is_awake = False
 
     @classmethod
     def start(cls) -> "Zygote":
@@ -50,10 +53,12 @@ class Zygote:
         if pid == 0:
             try:
                 ours.close()
-                # Loaded on this side of the fork: the main process does not wait for it.
-                from builder.sandbox.server import Server
+                os.setsid()  # keys of the terminal are for the main process only
+                if theirs.recv(1, _MSG_PEEK):
+                    # Loaded on this side of the fork, and not before somebody wants it.
+                    from builder.sandbox.server import Server
 
-                Server(theirs, parent_pid).serve()
+                    Server(theirs, parent_pid).serve()
             finally:
                 os._exit(1)
         theirs.close()
@@ -66,6 +71,13 @@ class Zygote:
     def __exit__(self, *_exc: object) -> None:
         """Close it."""
         self.close()
+
+    def wake(self) -> None:
+        """Let it get ready: a sandbox will be asked for soon. It may be said more than once."""
+        if not self._is_awake:
+            self._is_awake = True
+            with suppress(OSError):  # dead; whoever asks for a sandbox is told
+                self._requests.send(WAKE, _MSG_NOSIGNAL)
 
     def launch(
         self, spec: SandboxSpec, stdin: int, stdout: int, stderr: int, fds: tuple[int, ...] = ()
@@ -94,7 +106,9 @@ class Zygote:
         return Sandbox(_Remote(ours, self._requests), spec.argv[0] if spec.argv else "")
 
     def close(self) -> None:
-        """Kill what still runs and wait for the zygote's end."""
+        """Kill what still runs and wait for the zygote's end; it may be done more than once."""
+        if self._requests.fileno() < 0:
+            return
         with suppress(OSError):  # dead already
             if self._is_used:
                 self._requests.send(marshal.dumps(None), _MSG_NOSIGNAL)

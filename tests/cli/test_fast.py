@@ -11,7 +11,12 @@ import pytest
 
 from tests.conftest import clean_environment
 
-ASK = "import sys\nfrom builder.cli import fast\nsys.exit(0 if fast.answer(sys.argv[1:]) else 9)"
+ASK = """
+import sys
+from builder.cli import fast
+status = fast.answer(sys.argv[1:])
+sys.exit(9 if status is None else status)
+"""
 Program = Callable[..., "subprocess.CompletedProcess[bytes]"]
 
 

@@ -24,6 +24,16 @@ def test_what_was_recorded_within_the_window_is_told_in_order(tmp_path: Path) ->
     assert list(follow(journal, Window(moment - 9, moment - 5), nothing, 0.01)) == []
 
 
+def test_the_status_of_a_container_that_is_gone_is_in_its_last_death(tmp_path: Path) -> None:
+    journal = Journal(str(tmp_path))
+    for identifier, code in (("a" * 64, "3"), ("a" * 64, "4"), ("b" * 64, "5")):
+        journal.record("container", "die", identifier, {"name": "a" * 64, "exitCode": code})
+    journal.record("container", "destroy", "a" * 64, {})
+
+    assert journal.status_of("a" * 64) == 4
+    assert journal.status_of("c" * 64) is None
+
+
 def test_filters_of_one_kind_are_alternatives_and_kinds_add_up() -> None:
     happening = Happening("container", "die", "f" * 64, {"name": "web", "a": "b"}, 0)
 

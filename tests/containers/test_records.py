@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -101,3 +102,19 @@ def test_one_whose_monitor_lives_runs_and_may_be_paused(records: Records) -> Non
 def test_one_that_is_not_there_has_no_lock(records: Records) -> None:
     with pytest.raises(NotFound), records.locked("f" * 64):
         pass
+
+
+def test_what_never_became_a_container_is_swept_after_a_while(records: Records) -> None:
+    begun, left, whole = new_id(), new_id(), made(records).id
+    for identifier in (begun, left):
+        records.prepare(identifier)
+    for identifier in (left, whole):
+        os.utime(records.path(identifier), (0, 0))
+
+    records.sweep_half_made()
+
+    assert [os.path.exists(records.path(name)) for name in (begun, left, whole)] == [
+        True,
+        False,
+        True,
+    ]

@@ -184,6 +184,7 @@ def inside(tree: Tree) -> Callable[..., Any]:
                 become(uid)
             privileges = enter()
             with Zygote.start() as zygote:
+                zygote.wake()
                 return function(Engine(privileges, zygote, tree))
 
         return in_process(body)

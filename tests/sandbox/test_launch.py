@@ -1,8 +1,11 @@
+import threading
+from socket import socket, socketpair
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from builder.kernel import syscalls
-from builder.sandbox.launch import clone_flags, decode, encode
+from builder.sandbox.launch import Exit, Sandbox, clone_flags, decode, encode
 from builder.sandbox.spec import (
     Bind,
     Device,
@@ -58,3 +61,57 @@ def test_namespaces_are_private_unless_said_otherwise() -> None:
 
 def test_a_running_container_is_joined_without_new_namespaces() -> None:
     assert clone_flags(SandboxSpec(Running(1), ("true",))) == 0
+
+
+class SlowLifeline:
+    """A process that has ended, and whose first signal takes as long as the test wants."""
+
+    def __init__(self) -> None:
+        self.order: list[str] = []
+        self.is_signalling = threading.Event()
+        self.may_go_on = threading.Event()
+        self._ours, self._theirs = socketpair()
+
+    def pid(self) -> int:
+        return 1
+
+    def status(self) -> socket:
+        return self._ours
+
+    def fileno(self) -> int:
+        return self._ours.fileno()
+
+    def has_ended(self, timeout_s: float | None) -> bool:
+        return timeout_s is None
+
+    def take_exit(self) -> Exit:
+        return Exit(0, None, 0, 0.0, 0.0)
+
+    def kill(self, signal: int) -> None:
+        if not self.is_signalling.is_set():
+            self.is_signalling.set()
+            self.may_go_on.wait()
+            self.order.append(f"signal {signal}")
+
+    def close(self) -> None:
+        self.order.append("closed")
+        self._ours.close()
+        self._theirs.close()
+
+
+def test_no_descriptor_is_closed_while_another_thread_signals_through_it() -> None:
+    lifeline = SlowLifeline()
+    sandbox = Sandbox(lifeline, "true")
+    cancelling = threading.Thread(target=sandbox.kill, args=(15,))
+    closing = threading.Thread(target=sandbox.close)
+
+    cancelling.start()
+    lifeline.is_signalling.wait()
+    closing.start()
+    closing.join(0.1)  # it may go wrong now
+    lifeline.may_go_on.set()
+    cancelling.join()
+    closing.join()
+    sandbox.kill()
+
+    assert lifeline.order == ["signal 15", "closed"]

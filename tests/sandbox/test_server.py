@@ -14,9 +14,10 @@ _IDLE_S = 0.05
 _LOOK = (
     "sort /proc/mounts | sed 's/upperdir=[^,]*,workdir=[^,]*//';"
     "ls -l /dev | sed 's/ [A-Z].*:.. //';"
-    "grep -E 'Cap|Sec|NoNew|Sig' /proc/self/status; ls /proc/self/fd; ls / ; hostname; pwd; umask;"
+    "grep -E 'Cap|Sec|NoNew|Sig[BIC]' /proc/self/status; ls /proc/self/fd; ls /;"
+    "hostname; pwd; umask;"
     "(echo > /proc/sysrq-trigger) 2>&1; head -c 1 /proc/kcore | wc -c; cat /proc/self/cgroup;"
-    "ip addr show lo | grep 127; ls -d /proc/[0-9]* | wc -l; readlink /proc/1/exe"
+    "ip addr show lo | grep 127; set -- /proc/[0-9]*; echo $#; readlink /proc/1/exe"
 )
 
 
@@ -135,6 +136,57 @@ def test_a_spare_refuses_links_too(inside: Callable[..., Any], tree: Any, name: 
     assert f"/{name}" in outcome[6]
 
 
+@pytest.mark.parametrize("is_known", [True, False])
+def test_a_spare_is_made_for_the_network_of_the_request_before(
+    inside: Callable[..., Any], *, is_known: bool
+) -> None:
+    def body(engine: Any) -> Any:
+        before, other = _other_network(), _other_network()
+        network = before if is_known else other
+        engine.run(_fresh(engine, 1, "true", network=0), (before,))
+        spare = _spare_of(engine.zygote)
+        time.sleep(_IDLE_S)
+        is_inside = os.stat(f"/proc/{spare}/ns/net").st_ino == os.fstat(before).st_ino
+        script = "readlink /proc/self/ns/net; ls /sys/class/net; ls -A /sys/firmware | wc -l"
+        outcome = engine.run(_fresh(engine, 2, script, network=0), (network,))
+        return is_inside, os.fstat(network).st_ino, outcome.out.split()
+
+    is_inside, number, words = inside(body)
+
+    assert is_inside
+    assert words == (f"net:[{number}]", "lo", "0")
+
+
+def test_a_spare_makes_a_network_where_there_is_to_be_none(inside: Callable[..., Any]) -> None:
+    def body(engine: Any) -> Any:
+        before = _other_network()
+        engine.run(_fresh(engine, 1, "true", network=0), (before,))
+        time.sleep(_IDLE_S)
+        script = "readlink /proc/self/ns/net; ls /sys/class/net; ip addr show lo | grep -c 127"
+        outcome = engine.run(_fresh(engine, 2, script, network="none"))
+        known = [os.fstat(before).st_ino, os.stat("/proc/self/ns/net").st_ino]
+        return [f"net:[{number}]" for number in known], outcome.out.split()
+
+    known, words = inside(body)
+
+    assert words[0] not in known
+    assert words[1:] == ("lo", "1")
+
+
+def test_a_spare_in_another_network_does_not_serve_the_hosts(inside: Callable[..., Any]) -> None:
+    def body(engine: Any) -> Any:
+        before = _other_network()
+        engine.run(_fresh(engine, 1, "true", network=0), (before,))
+        _spare_of(engine.zygote)
+        time.sleep(_IDLE_S)
+        outcome = engine.run(_fresh(engine, 2, "readlink /proc/self/ns/net", network="host"))
+        return os.stat("/proc/self/ns/net").st_ino, outcome.out, outcome.status
+
+    number, out, status = inside(body)
+
+    assert (out, status) == (f"net:[{number}]\n", 0)
+
+
 @pytest.mark.root
 def test_later_mounts_of_the_main_process_are_seen(inside: Callable[..., Any]) -> None:
     def body(engine: Any) -> Any:
@@ -154,17 +206,27 @@ def test_nothing_is_left_when_the_zygote_is_closed(
 ) -> None:
     def body(engine: Any) -> Any:
         zygote = type(engine.zygote).start()
-        time.sleep(_IDLE_S)
-        children = Path(f"/proc/{zygote._pid}/task/{zygote._pid}/children").read_text().split()
+        zygote.wake()
+        children = [_spare_of(zygote)]
         if is_used:
             engine._replace(zygote=zygote).run(engine.sh("true"))
         zygote.close()
         deadline_s = time.monotonic() + 2
         while any(map(_is_alive, children)) and time.monotonic() < deadline_s:
             time.sleep(0.001)
-        return len(children), [pid for pid in children if _is_alive(pid)]
+        return [pid for pid in children if _is_alive(pid)]
 
-    assert inside(body) == (1, ())
+    assert inside(body) == ()
+
+
+def _spare_of(zygote: Any) -> str:
+    """Wait for the spare that an idle zygote makes; its pid."""
+    path = Path(f"/proc/{zygote._pid}/task/{zygote._pid}/children")
+    deadline_s = time.monotonic() + 10
+    while not (pids := path.read_text().split()) and time.monotonic() < deadline_s:
+        time.sleep(0.001)
+    [pid] = pids
+    return pid
 
 
 def _is_alive(pid: str) -> bool:
@@ -176,9 +238,7 @@ def _is_alive(pid: str) -> bool:
 
 def test_a_killed_spare_is_replaced(inside: Callable[..., Any]) -> None:
     def body(engine: Any) -> Any:
-        time.sleep(_IDLE_S)
-        pid = engine.zygote._pid
-        spare = int(Path(f"/proc/{pid}/task/{pid}/children").read_text())
+        spare = int(_spare_of(engine.zygote))
         os.kill(spare, 9)
         while Path(f"/proc/{spare}").exists():
             time.sleep(0.001)

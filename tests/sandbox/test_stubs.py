@@ -10,9 +10,9 @@ from builder.sandbox.stubs import remove_stubs
 pytestmark = pytest.mark.namespaces
 
 
-def _remove(tree: Any, stubs: tuple[Stub, ...]) -> None:
+def _remove(tree: Any, stubs: tuple[Stub, ...], *kept: str) -> None:
     fd = os.open(tree.upper, os.O_RDONLY)
-    remove_stubs(fd, stubs)
+    remove_stubs(fd, stubs, frozenset(kept))
     os.close(fd)
 
 
@@ -40,6 +40,22 @@ def test_parents_get_their_times_back(run: Callable[..., Any], tree: Any) -> Non
 
     assert (tree.upper / "etc").stat().st_mtime_ns == 10**18
     assert os.listdir(tree.upper / "etc") == []
+
+
+def test_mount_points_that_are_kept_do_not_tell_when_they_were_made(
+    run: Callable[..., Any], tree: Any
+) -> None:
+    mounts = (Tmpfs("/gone"), Tmpfs("/stays"), Tmpfs("/too"))
+
+    outcome = run("true", mounts=mounts)
+    _remove(tree, outcome.stubs, "stays", "too")
+
+    first = outcome.stubs[0].parent_before_ns
+    assert {entry.name: entry.stat().st_mtime_ns for entry in tree.upper.iterdir()} == {
+        "stays": first,
+        "too": first,
+    }
+    assert tree.upper.stat().st_mtime_ns == first
 
 
 def test_a_changed_parent_keeps_its_new_time(run: Callable[..., Any], tree: Any) -> None:

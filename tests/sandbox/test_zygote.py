@@ -258,6 +258,61 @@ def test_closing_the_zygote_kills_what_still_runs(inside: Callable[..., Any]) ->
     assert inside(body) is False
 
 
+def test_a_zygote_sleeps_until_it_is_wanted(inside: Callable[..., Any]) -> None:
+    def body(_engine: Any) -> Any:
+        from builder.sandbox.zygote import Zygote
+
+        with Zygote.start() as zygote:
+            children = Path(f"/proc/{zygote._pid}/task/{zygote._pid}/children")
+            time.sleep(0.1)
+            before = children.read_text().split()
+            zygote.wake()
+            zygote.wake()
+            deadline_s = time.monotonic() + 10
+            while not (after := children.read_text().split()) and time.monotonic() < deadline_s:
+                time.sleep(0.001)
+        return len(before), len(after)
+
+    assert inside(body) == (0, 1)
+
+
+def test_a_sleeping_zygote_ends_with_its_parent(inside: Callable[..., Any]) -> None:
+    def body(_engine: Any) -> Any:
+        from builder.sandbox.zygote import Zygote
+
+        read_fd, write_fd = os.pipe()
+        parent = os.fork()
+        if parent == 0:
+            zygote = Zygote.start()
+            os.write(write_fd, str(zygote._pid).encode())
+            time.sleep(60)
+            os._exit(1)
+        pid = int(os.read(read_fd, 20))
+        was_alive = _is_alive(pid)
+        os.kill(parent, signal.SIGKILL)
+        os.waitpid(parent, 0)
+        deadline_s = time.monotonic() + 10
+        while _is_alive(pid) and time.monotonic() < deadline_s:
+            time.sleep(0.005)
+        return was_alive, _is_alive(pid)
+
+    assert inside(body) == (True, False)
+
+
+def test_a_zygote_may_be_closed_again(inside: Callable[..., Any]) -> None:
+    def body(_engine: Any) -> Any:
+        from builder.sandbox.zygote import Zygote
+
+        with Zygote.start() as zygote:
+            zygote.close()
+            child = os.fork()
+            if child == 0:
+                os._exit(7)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+    assert inside(body) == 7
+
+
 def test_the_environment_and_arguments_are_passed_as_bytes(run: Callable[..., Any]) -> None:
     outcome = run(
         ("/bin/sh", "-c", 'echo "$1$A" | od -An -tx1 2>/dev/null || echo "$1$A"', "-", "\udcff"),

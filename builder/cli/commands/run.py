@@ -34,9 +34,11 @@ def run(arguments: Arguments, session: Session) -> int:
         )
         session.note(render(error))
         return error.exit_status  # 1, as docker's client: no engine was asked
+    from builder.cli.repetition import Repetition
     from builder.containers import quick
 
-    status = quick.run(session.settings.root, request, attachment, session.warn)
+    root, repetition = session.settings.root, Repetition(session, arguments)
+    status = quick.run(root, request, attachment, session.warn, keep=repetition.keeper())
     if status is not None:
         return status
     with session.engine(_display(arguments, session, request)) as engine:
