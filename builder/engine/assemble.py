@@ -54,7 +54,7 @@ def _squashed(
     from builder.engine.squash import squashed_history, squashed_layer
 
     lowered, root = solved.lowered, own[-1]
-    layer = squashed_layer(root, store.snapshots.parent(own[0]), output, store)
+    layer = squashed_layer(root, store.snapshots.base(own[0]), output, store)
     layers = (*base_layers, layer)
     old = 0 if lowered.base is None else len(lowered.base.config.history)
     config = squashed_history(_timed(lowered, own, store), old)

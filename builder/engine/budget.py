@@ -15,7 +15,7 @@ from builder.store.database import Row
 from builder.store.gc import collect
 from builder.store.marking import Policy
 from builder.store.paths import Paths
-from builder.store.snapshots import directory_size
+from builder.store.sizes import directory_size
 from builder.store.store import Store
 from builder.values import NamedTuple
 

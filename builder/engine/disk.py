@@ -7,7 +7,7 @@ from builder.containers.records import Record, Records
 from builder.engine.catalog import ImageFilter, list_images
 from builder.errors import BuilderError
 from builder.oci.platform import Platform
-from builder.store.snapshots import directory_size
+from builder.store.sizes import directory_size
 from builder.store.store import Store
 from builder.store.usage import CacheEntry, Usage, cache_entries, usage
 from builder.values import NamedTuple

@@ -4,6 +4,7 @@ import os
 
 from builder.engine.members import Member
 from builder.errors import InvalidImage, UsageError
+from builder.layers.prefetch import Prefetch
 from builder.layers.stream import BytesSource, Decompressed, Digesting, FdSource, Source
 from builder.layers.tarreader import Reader
 from builder.oci import media
@@ -45,12 +46,14 @@ def verified_layer(member: Member, diff_id: Digest) -> media.Compression:
     compression = plain.format
     if compression not in {"none", "gzip", "zstd"}:
         raise InvalidImage(f"{member.name} is compressed with {compression}, which no layer may be")
-    digesting = plain if compression == "none" else Digesting(plain)
-    reader = Reader(digesting.read)
-    for _entry in reader:
-        pass
-    reader.drain()
-    found = digesting.digest if isinstance(digesting, Digesting) else member.digest
+    if compression == "none":
+        _read_archive(plain)
+        found = member.digest
+    else:
+        with Prefetch(plain) as ahead:
+            digesting = Digesting(ahead)
+            _read_archive(digesting)
+        found = digesting.digest
     if found != diff_id:
         raise InvalidImage(f"{member.name} does not have the diff ID {diff_id}", fix=_DAMAGED)
     return compression
@@ -66,6 +69,13 @@ def name_in_archive(text: str) -> Reference:
     except UsageError as error:
         raise InvalidImage(f"the archive names an image wrongly: {error.what}") from None
     return reference._replace(digest=None) if reference.tag else reference
+
+
+def _read_archive(source: Source) -> None:
+    reader = Reader(source.read)
+    for _entry in reader:
+        pass
+    reader.drain()
 
 
 def _source(member: Member) -> Source:

@@ -28,7 +28,7 @@ def squashed_layer(root: Snapshot, base: Snapshot | None, output: Output, store:
     ):
         tree = f"/proc/self/fd/{root_fd}"
         members = changes(tree, lowers, userxattr=userxattr, is_whole=True)
-        write_changes(members, compressor.write)
+        write_changes(members, compressor.write, copy=compressor.copy)
         blob = compressor.finish()
         ingest.commit(blob.digest, blob.size_bytes, is_verified=True)
     described = Descriptor(layer_media_type(compression), blob.digest, blob.size_bytes)

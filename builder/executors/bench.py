@@ -18,6 +18,9 @@ from builder.source import Span
 from builder.store.store import Store
 from builder.values import NamedTuple
 
+MOUNT_POINTS = frozenset({"dev", "proc", "sys"})
+"""Directories that stay in the layer of a step whose base lacks them, as the reference does it."""
+
 StepNetwork = Literal["none", "host"] | int
 """What a step is connected to: nothing, the host, or a network namespace by its descriptor."""
 

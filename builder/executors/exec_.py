@@ -11,10 +11,11 @@ from contextlib import AbstractContextManager, ExitStack, nullcontext
 
 from builder.concurrency import CancelToken
 from builder.errors import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, StartError, StepFailed
-from builder.executors.bench import Bench, StepLimits, StepNetwork
+from builder.executors.bench import MOUNT_POINTS, Bench, StepLimits, StepNetwork
 from builder.executors.identity import identity
 from builder.executors.mounts import StepMounts, gather
 from builder.executors.output import Output
+from builder.executors.traces import remove_traces
 from builder.graph.ops import Exec
 from builder.graph.vertex import Vertex
 from builder.kernel import rlimits
@@ -111,7 +112,10 @@ class _Step(NamedTuple):
             output.close()
         upper_fd = os.open(self.active.upper, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            remove_stubs(upper_fd, stubs)
+            remove_stubs(upper_fd, stubs, MOUNT_POINTS)
+            parents = {stub.path.partition("/")[0] for stub in stubs if stub.path.count("/") == 1}
+            userxattr = self.bench.privileges.userxattr
+            remove_traces(upper_fd, parents, self.active.lowers, userxattr=userxattr)
         finally:
             os.close(upper_fd)
 
@@ -186,7 +190,7 @@ class _Step(NamedTuple):
     def _identity(self) -> Identity:
         store = self.bench.store
         parent = self.active.parent
-        chain = () if parent is None else store.snapshots.chain(store.snapshots.get(parent))
+        chain = () if parent is None else store.snapshots.stack(store.snapshots.get(parent))
         return identity(self.op.user, chain, store, self._viewed)
 
     def _environment(self, me: Identity) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from builder.concurrency import CancelToken
+from builder.executors import adopt, patch
 from builder.executors.bench import Bench
 from builder.executors.reuse import shortcuts
 from builder.executors.sources import opened_source
@@ -19,6 +20,11 @@ def execute(
     vertex: Vertex, op: Files, inputs: Sequence[Result], bench: Bench, token: CancelToken
 ) -> int:
     """Do the actions in order on a new layer over input 0; nothing is left after an error."""
+    spared = adopt.execute(op, inputs, bench)
+    if spared is None:
+        spared = patch.execute(vertex, op, inputs, bench)
+    if spared is not None:
+        return spared
     snapshots = bench.store.snapshots
     active = snapshots.prepare(inputs[0].snapshot)
     try:

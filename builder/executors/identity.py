@@ -1,7 +1,8 @@
 """Who a step runs as: looked up in the image's passwd and group, and seldom twice.
 
 Mounting the layers for two small files costs more than all else that a step needs from us. The
-answer is kept under the topmost snapshot that touches /etc: those above it cannot change it.
+answer is kept under the topmost snapshot that may say who is who: those above it cannot change it.
+That a step touched /etc is not enough: where an image lacks /etc/hosts, every step does.
 """
 
 import marshal
@@ -13,6 +14,7 @@ from stat import S_ISDIR, S_ISREG
 from builder.errors import KernelError
 from builder.kernel.ids import Identity, resolve_user
 from builder.kernel.paths import open_nofollow
+from builder.kernel.xattr import is_opaque
 from builder.store.snapshotter import Snapshot
 from builder.store.store import Store
 
@@ -21,13 +23,14 @@ _FILES = ("etc/passwd", "etc/group")
 
 def identity(
     user: str,
-    chain: tuple[Snapshot, ...],
+    stack: tuple[Snapshot, ...],
     store: Store,
     viewed: Callable[[], AbstractContextManager[int]],
 ) -> Identity:
-    """Resolve a user in the tree of a chain of snapshots; `viewed` opens it, if need be."""
+    """Resolve a user in the tree of a stack of snapshots; `viewed` opens it, if need be."""
     name = None
-    top = next((one for one in reversed(chain) if os.path.lexists(f"{one.diff}/etc")), None)
+    userxattr = store.snapshots.userxattr
+    top = next((one for one in reversed(stack) if _decides(one.diff, userxattr=userxattr)), None)
     if top is not None:
         name = f"identity/1 {top.id} {user}".encode("utf-8", "surrogateescape")
         kept = store.records.memo(name)
@@ -38,6 +41,19 @@ def identity(
         if name is not None and _is_in_etc(root_fd):
             store.records.remember(name, marshal.dumps(tuple(found)))
     return found
+
+
+def _decides(diff: str, *, userxattr: bool) -> bool:
+    """Whether a snapshot's own changes put files there, hide lower ones, or replace /etc."""
+    etc = f"{diff}/etc"
+    try:
+        if not S_ISDIR(os.lstat(etc).st_mode):
+            return True
+    except FileNotFoundError:
+        return False
+    return any(os.path.lexists(f"{diff}/{path}") for path in _FILES) or is_opaque(
+        etc, userxattr=userxattr
+    )
 
 
 def _is_in_etc(root_fd: int) -> bool:

@@ -65,7 +65,9 @@ class Worker:
         return digest, None if result.snapshot is None else source.listing(MAX_LISTED)
 
     def execute(self, vertex: Vertex, inputs: Sequence[Result], token: CancelToken) -> Result:
-        """Do what the vertex says."""
+        """Do what the vertex says; where one step runs, others are likely to."""
+        if not isinstance(vertex.op, Image | Scratch):
+            self._bench.zygote.wake()
         return Result(_UNSET, self._snapshot(vertex, inputs, token))
 
     def _snapshot(self, vertex: Vertex, inputs: Sequence[Result], token: CancelToken) -> int | None:

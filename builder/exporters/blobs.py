@@ -1,7 +1,8 @@
 """Copy blobs out of the store, checked on the way: a corrupt one is never exported silently.
 
 The bytes are hashed while the kernel copies them: hashing and copying both release the
-interpreter, so that on two cores a copy costs no more than the slower of the two.
+interpreter, so that on two cores a copy costs no more than the slower of the two. Only a large blob
+that this process itself digested and wrote, and nobody has touched since, is not read again.
 
 Spec: copy_file_range(2), sendfile(2).
 """
@@ -32,6 +33,10 @@ class Content(Protocol):
         """Open a blob for reading; the caller closes the descriptor."""
         ...
 
+    def is_as_written(self, digest: Digest, fd: int) -> bool:
+        """Whether the open blob is one that this process has just written, and digested then."""
+        ...
+
 
 class Blobs:
     """Documents at hand in memory, over the blobs of a store."""
@@ -49,7 +54,8 @@ class Blobs:
             return
         source = self._content.open(descriptor.digest)
         try:
-            _copy(source, descriptor, out)
+            is_own = self._content.is_as_written(descriptor.digest, source)
+            _copy(source, descriptor, out, is_own=is_own)
         finally:
             os.close(source)
 
@@ -85,12 +91,15 @@ def write_all(out: int, content: bytes | bytearray | memoryview) -> None:
         raise _refused("write", error) from None
 
 
-def _copy(source: int, descriptor: Descriptor, out: int) -> None:
+def _copy(source: int, descriptor: Descriptor, out: int, *, is_own: bool) -> None:
     size_bytes = os.fstat(source).st_size
     if size_bytes != descriptor.size_bytes:
         raise _corrupt(descriptor)
     if size_bytes < _CONCURRENT:
         _copy_hashing(source, descriptor, out)
+        return
+    if is_own:
+        copy_bytes(source, size_bytes, out)
         return
     with Pool(1) as pool:
         hashing = pool.submit(_digest, source, size_bytes)
@@ -118,6 +127,13 @@ def _digest(source: int, size_bytes: int) -> Digest:
         hasher.update(buffer[:count])
         position += count
     return Digest(SHA256_PREFIX + hasher.hexdigest())
+
+
+def copy_file(source: int, size_bytes: int, out: int) -> int:
+    """Append up to so many bytes of a file, from its beginning; say how many there were."""
+    there = min(size_bytes, os.fstat(source).st_size)
+    copy_bytes(source, there, out)
+    return there
 
 
 def copy_bytes(source: int, size_bytes: int, out: int) -> None:

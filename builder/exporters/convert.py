@@ -74,6 +74,18 @@ def _converted(layer: Layer, output: Output, store: Store, clamp_s: int | None) 
         return layer
     compression = wanted if is_recompressed else present
     level = output.compression_level if compression == wanted else None
+    return rewritten(store, layer, compression, level, clamp_s=clamp_s)
+
+
+def rewritten(
+    store: Store,
+    layer: Layer,
+    compression: media.Compression,
+    level: int | None = None,
+    *,
+    clamp_s: int | None = None,
+) -> Layer:
+    """Give a layer in another compression, or with no later times; made once, then remembered."""
     key = b"\0".join(
         (
             _MEMO,

@@ -121,14 +121,18 @@ def _checked(output: Output, text: str) -> Output:
         raise UsageError(f"an output of type {output.type} has no dest", fix="leave out dest")
     if output.is_stdout and not output.is_archive:
         raise UsageError("a directory cannot go to standard output", fix="add dest=DIRECTORY")
-    limit = _LEVELS.get(output.compression or "gzip")
-    level = output.compression_level
+    check_level(output.compression, output.compression_level)
+    return output
+
+
+def check_level(compression: Compression | None, level: int | None) -> None:
+    """Raise UsageError for a level that a compression does not have."""
+    limit = _LEVELS.get(compression or "gzip")
     if level is not None and (limit is None or not 0 <= level <= limit):
         raise UsageError(
-            f"compression-level={level} does not suit compression={output.compression or 'gzip'}",
+            f"compression-level={level} does not suit compression={compression or 'gzip'}",
             fix="gzip has levels 0 to 9, zstd 0 to 22",
         )
-    return output
 
 
 def _fields(text: str) -> list[str]:

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator, Sequence
 
-from builder.exporters.blobs import write_all
+from builder.exporters.blobs import copy_file, write_all
 from builder.exporters.destination import written
 from builder.exporters.folder import export_folder
 from builder.exporters.output import Output
@@ -32,7 +32,12 @@ def write_roots(
     max_mtime_s = epoch_s if output.is_rewriting_timestamps else None
     with written(output.dest, stdout) as out:
         members = _all_members(store, images, folders)
-        write_changes(members, lambda piece: write_all(out, piece), max_mtime_s)
+        write_changes(
+            members,
+            lambda piece: write_all(out, piece),
+            max_mtime_s,
+            copy=lambda fd, size_bytes: copy_file(fd, size_bytes, out),
+        )
 
 
 def rootfs_members(root_fd: int, *, userxattr: bool, folder: str = "") -> Iterator[Change]:

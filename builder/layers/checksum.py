@@ -126,6 +126,7 @@ class Checksums:
         clean = "/" + "/".join(part for part in path.split("/") if part not in ("", "."))
         return NotFound(
             f'failed to calculate checksum of ref {self._name}: "{clean}": not found',
+            word=clean.strip("/"),
             fix=self._remedy(clean.strip("/")),
         )
 
@@ -146,13 +147,31 @@ class Checksums:
         if top.is_directory:
             skip = len(top.path) + 1 if top.path else 0
             visits = self.tree.walk(top, self._exclude(selector))
-            described = ((visit.path[skip:], self._record(visit)) for visit in visits)
+            firsts: dict[tuple[int, int], bytes] = {}
+            described = (
+                (
+                    visit.path[skip:],
+                    self._record(visit)
+                    if visit.status.st_nlink == 1
+                    else self._linked(visit, visit.path[skip:], firsts),
+                )
+                for visit in visits
+            )
             while batch := tuple(islice(described, _BATCH)):
                 names = os.fsencode("\0".join([path for path, _ in batch]))
                 records.update(b"%d %d:" % (len(batch), len(names)))
                 records.update(names)
                 records.update(b"".join([record for _, record in batch]))
         return (name, link, parents, records.digest())
+
+    def _linked(self, visit: Visit, path: str, firsts: dict[tuple[int, int], bytes]) -> bytes:
+        """Describe what may have several names: each later one tells of the first, as copies do."""
+        record, status = self._record(visit), visit.status
+        if not S_ISREG(status.st_mode):
+            return record
+        name = os.fsencode(path)
+        first = firsts.setdefault((status.st_dev, status.st_ino), name)
+        return record if first is name else record + b" =%d:%b" % (len(first), first)
 
     def _record(self, node: Node | Visit) -> bytes:
         """Describe a file without its name, so that it is clear where the description ends."""

@@ -11,7 +11,7 @@ from typing import Protocol, Self
 from builder.errors import KernelError
 from builder.layers.deflate import Gzip
 from builder.layers.stream import Decompressed, FdSource
-from builder.layers.tar import PIECE_BYTES
+from builder.layers.tar import BUFFER_BYTES
 from builder.layers.zstd import Zstd
 from builder.oci.digest import SHA256_PREFIX, Digest, sha256
 from builder.oci.media import Compression
@@ -19,6 +19,10 @@ from builder.values import NamedTuple
 
 Buffer = bytes | bytearray | memoryview
 Sink = Callable[[Buffer], None]
+
+_FIRST_BYTES = 32 << 10
+"""The first buffer of a blob: most blobs are smaller, and clearing a large one takes time."""
+_MOST_FREE = 2
 
 
 class Blob(NamedTuple):
@@ -39,26 +43,31 @@ class Encoder(Protocol):
     def __exit__(self, *exc: object) -> None:
         """End every thread, whatever happened."""
 
-    def encode(self, block: Buffer) -> None:
-        """Take the next block of exactly 1 MiB; more will follow."""
+    def encode(self, block: bytearray) -> None:
+        """Take the next block, which is whole; more will follow. Release it when it is done."""
 
     def finish(self, block: Buffer) -> None:
-        """Take the last block, of at most 1 MiB and maybe empty, and end the stream."""
+        """Take the last block, of at most a whole one and maybe empty, and end the stream."""
 
 
 class Compressor:
-    """Writes one blob to a descriptor, which stays the caller's: not closed, not synced."""
+    """Writes one blob to a descriptor, which stays the caller's: not closed, not synced.
+
+    Content is gathered in blocks of a fixed size; their buffers are used again and again.
+    """
 
     def __init__(self, out_fd: int, compression: Compression, level: int | None = None) -> None:
         """Compress at a level on the scale of the format, or at our choice."""
         self._out_fd = out_fd
-        self._block: Buffer = bytearray()
+        self._block = bytearray(_FIRST_BYTES)
+        self._filled_bytes = 0
+        self._free: list[bytearray] = []
         self._plain = sha256()
         self._packed = sha256()
         self._plain_bytes = 0
         self._packed_bytes = 0
         self._is_plain = compression == "none"
-        self._encoder = _encoder(compression, level, self._emit)
+        self._encoder = _encoder(compression, level, self._emit, self._release)
 
     def __enter__(self) -> Self:
         self._encoder.__enter__()
@@ -69,38 +78,55 @@ class Compressor:
 
     def write(self, content: Buffer) -> None:
         """Take some more plain bytes."""
-        if self._is_plain:
-            self._take(content)
-            self._emit(content)
-            return
-        if len(self._block) == PIECE_BYTES:  # held until now: it could have been the last
-            self._hand_on(self._block)
-            self._block = bytearray()
-        if not self._block and len(content) == PIECE_BYTES:
-            self._block = content
-            return
-        block = bytearray(self._block)
-        block += content
-        if len(block) > PIECE_BYTES:
-            with memoryview(block) as view:
-                whole = (len(block) - 1) // PIECE_BYTES * PIECE_BYTES
-                for start in range(0, whole, PIECE_BYTES):
-                    self._hand_on(bytes(view[start : start + PIECE_BYTES]))
-                block = bytearray(view[whole:])
-        self._block = block
+        rest = memoryview(content)
+        while rest:
+            with self._room() as room:
+                count = min(len(rest), len(room))
+                room[:count] = rest[:count]
+            self._filled_bytes += count
+            rest = rest[count:]
+
+    def copy(self, fd: int, size_bytes: int) -> int:
+        """Read plain bytes from a descriptor's position; say how many there were, up to `size`."""
+        left = size_bytes
+        while left:
+            with self._room() as room:
+                count = os.readv(fd, [room[:left]])
+            if not count:
+                break
+            self._filled_bytes += count
+            left -= count
+        return size_bytes - left
 
     def finish(self) -> Blob:
         """End the blob and name it. The last block is whole or part, never missing."""
-        if not self._is_plain:
-            self._take(self._block)
-            self._encoder.finish(self._block)
+        with memoryview(self._block)[: self._filled_bytes] as block:
+            self._take(block)
+            self._encoder.finish(block)
         diff_id = Digest(SHA256_PREFIX + self._plain.hexdigest())
         digest = diff_id if self._is_plain else Digest(SHA256_PREFIX + self._packed.hexdigest())
         return Blob(digest, self._packed_bytes, diff_id, self._plain_bytes)
 
-    def _hand_on(self, block: Buffer) -> None:
+    def _room(self) -> memoryview:
+        """Give the part of a block that is not filled yet, of one byte at least."""
+        if self._filled_bytes == len(self._block):
+            if self._filled_bytes < BUFFER_BYTES:
+                self._block += bytes(BUFFER_BYTES - self._filled_bytes)
+            else:
+                self._hand_on()
+        return memoryview(self._block)[self._filled_bytes :]
+
+    def _hand_on(self) -> None:
+        """Encode a whole block, which was held until now: it could have been the last."""
+        block = self._block
         self._encoder.encode(block)
         self._take(block)
+        self._block = self._free.pop() if self._free else bytearray(BUFFER_BYTES)
+        self._filled_bytes = 0
+
+    def _release(self, block: bytearray) -> None:
+        if len(self._free) < _MOST_FREE:
+            self._free.append(block)
 
     def _take(self, content: Buffer) -> None:
         self._plain.update(content)
@@ -124,13 +150,17 @@ def recompress(
     """Write a blob's plain bytes, however it is compressed, as another blob."""
     source = Decompressed(FdSource(source_fd))
     with Compressor(out_fd, compression, level) as compressor:
-        while piece := source.read(PIECE_BYTES):
+        while piece := source.read(BUFFER_BYTES):
             compressor.write(piece)
         return compressor.finish()
 
 
 class _Plain:
-    """The encoder that is never asked: plain bytes go straight to the sink."""
+    """The encoder of plain bytes, which go to the sink as they are."""
+
+    def __init__(self, sink: Sink, release: Callable[[bytearray], None]) -> None:
+        self._sink = sink
+        self._release = release
 
     def __enter__(self) -> Self:
         return self
@@ -138,18 +168,23 @@ class _Plain:
     def __exit__(self, *_exc: object) -> None:
         pass
 
-    def encode(self, block: Buffer) -> None:
-        """Do nothing."""
+    def encode(self, block: bytearray) -> None:
+        """Pass a block on."""
+        self._sink(block)
+        self._release(block)
 
     def finish(self, block: Buffer) -> None:
-        """Do nothing."""
+        """Pass the last block on."""
+        self._sink(block)
 
 
-def _encoder(compression: Compression, level: int | None, sink: Sink) -> Encoder:
+def _encoder(
+    compression: Compression, level: int | None, sink: Sink, release: Callable[[bytearray], None]
+) -> Encoder:
     match compression:
         case "gzip":
-            return Gzip(sink, level)
+            return Gzip(sink, release, level)
         case "zstd":
-            return Zstd(sink, level)
+            return Zstd(sink, release, level)
         case "none":
-            return _Plain()
+            return _Plain(sink, release)

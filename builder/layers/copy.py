@@ -56,7 +56,7 @@ def copy(
     Raises NotFound for a missing source, Conflict where a directory and a file meet, UsageError
     for a bad mode or owner.
     """
-    metadata, warning = _metadata(dest_root_fd, action.owner, action.chmod)
+    metadata, warning = copy_metadata(action, dest_root_fd)
     duplicator = Duplicator(source, metadata, can_mknod=can_mknod, dest=action.dest)
     placing = _Placing(action, source, dest_root_fd, duplicator)
     if action.parents:
@@ -76,6 +76,11 @@ def copy(
                 placing.copy_one(node, selector)
     warnings = ([warning] if warning else []) + duplicator.warnings
     return CopyResult(duplicator.entries, duplicator.bytes, tuple(warnings))
+
+
+def copy_metadata(action: Copy, dest_root_fd: int) -> tuple[Metadata, str | None]:
+    """Resolve a copy's owner and mode in the root that is copied to; and what to warn of."""
+    return _metadata(dest_root_fd, action.owner, action.chmod)
 
 
 def mkdir(action: Mkdir, dest_root_fd: int) -> CopyResult:

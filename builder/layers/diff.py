@@ -45,11 +45,17 @@ class _Frame:
 
 
 def changes(
-    upper: str, lowers: Sequence[str], *, userxattr: bool, is_whole: bool = False
+    upper: str,
+    lowers: Sequence[str],
+    *,
+    userxattr: bool,
+    is_whole: bool = False,
+    is_patch: bool = False,
 ) -> Iterator[Change]:
     """Compare an upper directory with its lowers, top first, which nobody may be writing to.
 
-    `is_whole` says that it is a finished tree: what it does not have is deleted.
+    `is_whole` says that it is a finished tree: what it does not have is deleted. `is_patch` says
+    that it corrects a tree that is not looked at: all it has is told, deletions too.
 
     With `userxattr`, overlayfs's marks are in user.overlay.*, and owners that could not be set are
     beside the files. Raises InvalidImage for a name that would be a whiteout.
@@ -59,7 +65,9 @@ def changes(
         upper_cursor = _opened(upper, kept=16)
         cursors.append(upper_cursor)
         cursors.extend(_opened(lower, kept=0) for lower in lowers)
-        yield from _Diff(upper_cursor, cursors[1:], userxattr=userxattr, is_whole=is_whole)
+        diff = _Diff(upper_cursor, cursors[1:], userxattr=userxattr, is_whole=is_whole)
+        diff.is_patch = is_patch
+        yield from diff
     finally:
         for cursor in cursors:
             cursor.close()
@@ -73,6 +81,9 @@ class _Diff:
     ) -> None:
         self._cursor = cursor
         self._userxattr = userxattr
+        self.is_patch = False
+        self._has_untold = False
+        """Whether a directory on the way has not been told yet."""
         self._linked: dict[int, str] = {}
         is_opaque = is_whole or xattr.is_opaque(cursor.fd, userxattr=userxattr)
         root = _Frame("", lowers, is_opaque=is_opaque)
@@ -82,29 +93,39 @@ class _Diff:
     def __iter__(self) -> Iterator[Change]:
         frames = self._frames
         while frames:
-            name = next(frames[-1].names, None)
-            if name is None:
+            frame = frames[-1]
+            for name in frame.names:
+                change = self._change(frame, name)
+                if change is not None:
+                    if self._has_untold:
+                        yield from self._told(change.entry)
+                    try:
+                        yield change
+                    finally:
+                        if change.fd >= 0:
+                            os.close(change.fd)
+                if frames[-1] is not frame:
+                    break
+            else:
                 self._leave()
-                continue
-            change = self._change(frames[-1], name)
-            if change is None:
-                continue
-            for frame in frames:
-                if frame.entry is not None and frame.entry is not change.entry:
-                    yield Change(frame.entry, -1)
-                    frame.entry = None
-            try:
-                yield change
-            finally:
-                if change.fd >= 0:
-                    os.close(change.fd)
+
+    def _told(self, last: Entry) -> Iterator[Change]:
+        """Tell the directories on the way to a change that has been found."""
+        self._has_untold = False
+        for frame in self._frames:
+            if frame.entry is not None and frame.entry is not last:
+                yield Change(frame.entry, -1)
+                frame.entry = None
 
     def _change(self, frame: _Frame, name: str) -> Change | None:
         """Tell what became of one name; of a directory, enter it as well."""
         inode = inode_at(self._cursor.fd, name, userxattr=self._userxattr)
         if inode is None or inode.is_whiteout:
-            if _lower(frame.lowers, name, userxattr=self._userxattr) is None:
+            lower = _lower(frame.lowers, name, userxattr=self._userxattr)
+            if lower is None and not self.is_patch:
                 return None
+            if lower is not None:
+                lower.close()
             return Change(Entry(f"{frame.prefix}{WHITEOUT_PREFIX}{name}", mode_bits=0), -1)
         if name.startswith(WHITEOUT_PREFIX):
             inode.close()
@@ -143,6 +164,7 @@ class _Diff:
         entry = inode.entry(frame.prefix + name)
         if base is not None and inode.has_equal_metadata(base):
             child.entry = entry
+            self._has_untold = True
             return None
         return Change(entry, -1)
 

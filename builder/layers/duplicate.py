@@ -56,7 +56,7 @@ class Duplicator:
         with Cursor(dest_fd) as cursor:
             position = Position(cursor, self.upper)
             if self.upper is not None and self.reuse is not None:
-                self.reuse.top = self.upper.path(dest_fd)
+                self.reuse.begin(self.upper.path(dest_fd), top, exclude, self.metadata)
             if self.upper is not None and not os.listdir(dest_fd):
                 self._stamp(dest_fd, top)  # which has overlayfs make it in the upper layer
                 position.change_over()
@@ -92,6 +92,12 @@ class Duplicator:
         """Copy one file to a name in a directory."""
         self._look(dir_fd)
         self._copy_node(node, dir_fd, name)
+
+    def finish(self, fd: int, node: Node, *, is_dressed: bool) -> None:
+        """Give a directory its time and, if it is a copy all by itself, its other attributes."""
+        if is_dressed:
+            self._dress(fd, node)
+        self._stamp(fd, node)
 
     def verify(self, node: Node | Visit, source_fd: int, copy_fd: int | None = None) -> None:
         """Check that a file was copied as it was digested; raise BuilderError if it changed."""

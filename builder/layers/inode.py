@@ -64,6 +64,10 @@ class Inode:
     def entry(self, path: str) -> Entry:
         """Describe the file as a member of that name."""
         status, kind = self.status, self.kind
+        if kind == "file":
+            mode_bits, mtime_ns = S_IMODE(status.st_mode), status.st_mtime_ns
+            ids = self.uid, self.gid
+            return Entry(path, kind, mode_bits, *ids, status.st_size, mtime_ns, xattrs=self.xattrs)
         assert kind is not None  # noqa: S101 - sockets are left out before
         return Entry(
             path,
@@ -71,7 +75,7 @@ class Inode:
             S_IMODE(status.st_mode),
             self.uid,
             self.gid,
-            status.st_size if kind == "file" else 0,
+            0,
             status.st_mtime_ns,
             self.link_name() if kind == "symlink" else "",
             self._device() if kind in ("char", "block") else (0, 0),

@@ -6,7 +6,6 @@ where the copy writes to its layer itself, and whatever fails is copied.
 """
 
 import os
-import struct
 from collections.abc import Sequence
 from stat import S_IMODE
 from typing import Protocol
@@ -14,17 +13,19 @@ from typing import Protocol
 from builder.errors import KernelError
 from builder.kernel.paths import open_nofollow
 from builder.layers.checksum import Checksums
-from builder.layers.tree import Visit
+from builder.layers.made import ODD, Made, recorded
+from builder.layers.newfile import Metadata
+from builder.layers.tree import Matcher, Node, Visit
 
-_RECORD = struct.Struct("<32sIIIq")
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY
 
 
 class Reuse(Protocol):
     """Somewhere to link files from."""
 
-    top: str
-    """Where the copied directory goes, from the root; set by the copy."""
+    def begin(self, place: str, top: Node, exclude: Matcher | None, metadata: Metadata) -> None:
+        """Hear what is about to be copied where, a path from the root."""
+        ...
 
     def link(
         self,
@@ -46,41 +47,22 @@ class Reuse(Protocol):
         ...
 
 
-class Made:
-    """What the copy of a client's directory came to: each file's content, mode, owner and time."""
-
-    def __init__(self, packed: bytes = b"") -> None:
-        """Read what `packed` wrote; anything else counts as empty."""
-        self.files: dict[str, bytes] = {}
-        head, _, rest = packed.partition(b"\n")
-        if not head.isdigit():
-            return
-        names, records = rest[: int(head)], rest[int(head) :]
-        paths = os.fsdecode(names).split("\0") if names else []
-        size = _RECORD.size
-        if len(records) == len(paths) * size:
-            starts = range(0, len(records), size)
-            self.files = {p: records[s : s + size] for p, s in zip(paths, starts, strict=True)}
-
-    def packed(self) -> bytes:
-        """Write it down."""
-        names = os.fsencode("\0".join(self.files))
-        return b"%d\n%b%b" % (len(names), names, b"".join(self.files.values()))
-
-
 class Earlier:
     """Links what the same step made before of files that are still equal."""
 
-    def __init__(
-        self, source: Checksums, top: str | None, earlier: Made, snapshot: int | None = None
-    ) -> None:
-        """Know what was made at `top` of a snapshot, an absolute path; None if there is none."""
+    def __init__(self, source: Checksums, tops: Sequence[str], earlier: Made) -> None:
+        """Know what was made at some absolute paths, of which the first that has a file counts."""
         self._source = source
-        self._tree = None if top is None else _Directory([top])
-        self._earlier = earlier.files
+        self._tree = _Directory(tops)
+        self._earlier = earlier.records
         self.made = Made()
-        self.snapshot = snapshot
         self.top = ""
+        """Where the copied directory goes, from the root."""
+
+    def begin(self, place: str, top: Node, exclude: Matcher | None, metadata: Metadata) -> None:
+        """Record what the copy will come to."""
+        self.top = place
+        self.made = recorded(self._source, top, exclude, metadata)
 
     def link(
         self,
@@ -92,20 +74,16 @@ class Earlier:
         bits: int,
     ) -> bool:
         """Link an equal file; see Reuse."""
-        known = self._source.hashed_content(visit.path)
-        if known is None or visit.status.st_nlink > 1:
-            return False
-        record = _RECORD.pack(known[1], bits, *owner, visit.status.st_mtime_ns)
-        self.made.files[path] = record
-        if self._tree is None or self._earlier.get(path) != record:
+        del visit, owner, bits  # they are in the record
+        record = self.made.records[path]
+        if record == ODD or self._earlier.get(path) != record:
             return False
         directory, _, name = path.rpartition("/")
         return any(_linked(fd, name, place) for _, fd in self._tree.opened(directory))
 
     def close(self) -> None:
         """Close what is open."""
-        if self._tree is not None:
-            self._tree.close()
+        self._tree.close()
 
 
 class Lowers:
@@ -115,9 +93,11 @@ class Lowers:
         """Look for files in directories of layers, top first, and link them from some."""
         self._tree = _Directory([path for path, _ in layers])
         self._is_linkable = [is_linkable for _, is_linkable in layers]
-        self.top = ""
         self.used: set[int] = set()
         """The positions of layers that files were linked from."""
+
+    def begin(self, place: str, top: Node, exclude: Matcher | None, metadata: Metadata) -> None:
+        """Nothing is to be known; see Reuse."""
 
     def link(
         self,

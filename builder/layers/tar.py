@@ -12,6 +12,8 @@ Kind = Literal["file", "directory", "symlink", "hardlink", "char", "block", "fif
 BLOCK_BYTES = 512
 PIECE_BYTES = 1 << 20
 """How much of a stream is held in memory at a time."""
+BUFFER_BYTES = 512 << 10
+"""A block of a stream that is compressed: as large as both fits a cache and is worth a thread."""
 
 NS_PER_S = 1_000_000_000
 XATTR_RECORD = "SCHILY.xattr."

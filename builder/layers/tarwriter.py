@@ -12,8 +12,8 @@ from collections.abc import Callable
 from builder.errors import InvalidImage
 from builder.layers.tar import (
     BLOCK_BYTES,
+    BUFFER_BYTES,
     NS_PER_S,
-    PIECE_BYTES,
     TYPE_FLAGS,
     XATTR_RECORD,
     Entry,
@@ -22,12 +22,14 @@ from builder.layers.tar import (
 from builder.values import NamedTuple
 
 Buffer = bytes | bytearray | memoryview
+Copy = Callable[[int, int], int]
+"""Takes up to so many bytes from a descriptor's position, and says how many there were."""
 
 _ENCODING = sys.getfilesystemencoding()
 _NAME_BYTES = 100
 _MAX_OCTAL_7 = 0o7777777
 _MAX_OCTAL_11 = 0o77777777777
-_DIRECT_BYTES = 256 << 10
+_BUFFER_BYTES = 256 << 10
 _SPACES = 8 * ord(" ")
 _TAIL = b"ustar\x0000".ljust(8 + 32 + 32, b"\0")
 
@@ -47,13 +49,20 @@ class _Template(NamedTuple):
 
 
 class Writer:
-    """Packs members into a sink, which is called with pieces of about 1 MiB."""
+    """Packs members into a sink, which is called with pieces of about 256 KiB."""
 
-    def __init__(self, write: Callable[[Buffer], object]) -> None:
-        """Write to `write`, which may keep what it is given."""
+    def __init__(self, write: Callable[[Buffer], object], copy: Copy | None = None) -> None:
+        """Write to `write`, which may keep what it is given; large files go through `copy`."""
         self._write = write
+        self._copy = copy or self._copied
         self._buffer = bytearray()
+        self._flushed_bytes = 0
         self._templates: dict[tuple[object, ...], _Template] = {}
+
+    @property
+    def size_bytes(self) -> int:
+        """How long the archive is by now."""
+        return self._flushed_bytes + len(self._buffer)
 
     def add(self, entry: Entry, content: Buffer = b"") -> None:
         """Add a member with all of its content, if it has any."""
@@ -61,7 +70,7 @@ class Writer:
         if content:
             self._buffer += content
             self._buffer += bytes(padding(len(content)))
-        if len(self._buffer) >= PIECE_BYTES:
+        if len(self._buffer) >= _BUFFER_BYTES:
             self.flush()
 
     def add_file(self, entry: Entry, fd: int) -> None:
@@ -70,31 +79,36 @@ class Writer:
         Raises InvalidImage if the file is shorter than the entry says; more is not read.
         """
         self._put_header(entry)
-        left = entry.size_bytes
-        while left:
-            piece = os.read(fd, min(left, PIECE_BYTES))
-            if not piece:
-                raise InvalidImage(f"{entry.name} became shorter while it was read")
-            left -= len(piece)
-            if len(piece) < _DIRECT_BYTES:
-                self._buffer += piece
-            else:
-                self.flush()
-                self._write(piece)
+        self.flush()
+        if self._copy(fd, entry.size_bytes) < entry.size_bytes:
+            raise InvalidImage(f"{entry.name} became shorter while it was read")
+        self._flushed_bytes += entry.size_bytes
         self._buffer += bytes(padding(entry.size_bytes))
-        if len(self._buffer) >= PIECE_BYTES:
-            self.flush()
+
+    def add_packed(self, content: Buffer) -> None:
+        """Add whole members, or a part of them, as another archive has them."""
+        self.flush()
+        self._flushed_bytes += len(content)
+        self._write(content)
 
     def flush(self) -> None:
         """Hand everything packed so far to the sink."""
         if self._buffer:
             piece, self._buffer = self._buffer, bytearray()
+            self._flushed_bytes += len(piece)
             self._write(piece)
 
     def close(self) -> None:
         """End the archive with two zero blocks; the sink stays open."""
         self._buffer += bytes(2 * BLOCK_BYTES)
         self.flush()
+
+    def _copied(self, fd: int, size_bytes: int) -> int:
+        left = size_bytes
+        while left and (piece := os.read(fd, min(left, BUFFER_BYTES))):
+            left -= len(piece)
+            self._write(piece)
+        return size_bytes - left
 
     def _put_header(self, entry: Entry) -> None:
         name_text, kind, mode_bits, uid, gid, size_bytes, mtime_ns, link_text, device, _ = entry

@@ -6,6 +6,7 @@ strings, kept as they were written. Durations are nanoseconds, as Go writes them
 Spec: OCI image-spec, config.md; Docker's additions are ArgsEscaped, Healthcheck, OnBuild, Shell.
 """
 
+from binascii import b2a_base64
 from collections.abc import Sequence
 
 from builder.errors import InvalidImage
@@ -17,6 +18,8 @@ from builder.values import NamedTuple
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 MAX_CONFIG_BYTES = 8 << 20
 MAX_HISTORY = 10_000
+INLINE_CACHE = "vnd.builder.cache.v1"
+"""The member of a config that carries the cache of its build; other readers skip it."""
 
 
 class Healthcheck(NamedTuple):
@@ -67,6 +70,9 @@ class ImageConfig(NamedTuple):
     history: tuple[History, ...] = ()
     created: str | None = None
     author: str = ""
+    cache: bytes = b""
+    """What a builder wants to know again of the steps that made the layers. It is written and never
+    read back: an image that stands on this one has other steps."""
 
 
 def chain_id(diff_ids: Sequence[Digest]) -> Digest | None:
@@ -120,6 +126,8 @@ def to_json(image: ImageConfig) -> bytes:
     value["rootfs"] = {"type": "layers", "diff_ids": list(image.diff_ids)}
     if image.platform.variant:
         value["variant"] = image.platform.variant
+    if image.cache:
+        value[INLINE_CACHE] = b2a_base64(image.cache, newline=False).decode()
     return json.dumps({name: v for name, v in value.items() if v is not None})
 
 

@@ -13,7 +13,7 @@ from builder.oci.platform import Platform
 from builder.values import NamedTuple
 
 MAX_MANIFEST_BYTES = 4 << 20
-MAX_LAYERS = 500
+MAX_LAYERS = 2_000
 MAX_INDEX_ENTRIES = 10_000
 _MAX_BLOB_BYTES = 1 << 46
 

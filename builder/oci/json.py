@@ -10,6 +10,7 @@ from builder.errors import InvalidImage
 
 MAX_DEPTH = 100
 MAX_DOCUMENT_BYTES = 8 << 20
+_SHAPELESS = bytes(byte for byte in range(256) if byte not in b'"[]{}')
 
 Json = str | int | float | bool | None | list["Json"] | dict[str, "Json"]
 Object = Mapping[str, Json]
@@ -149,21 +150,18 @@ def _depth(content: bytes) -> int:
     """Bound the nesting from above: brackets inside strings count only outside of quotes."""
     if content.count(b"[") + content.count(b"{") <= MAX_DEPTH:
         return 0
+    # without escapes a quote begins or ends a string, and two in a row cancel each other out
+    shape = content.replace(b"\\\\", b"").replace(b'\\"', b"").translate(None, _SHAPELESS)
     deepest = depth = 0
-    in_string = is_escaped = False
-    for byte in content:
-        if in_string:
-            if is_escaped:
-                is_escaped = False
-            elif byte == 0x5C:  # noqa: PLR2004 - backslash
-                is_escaped = True
-            elif byte == 0x22:  # noqa: PLR2004 - quote
-                in_string = False
-        elif byte == 0x22:  # noqa: PLR2004
-            in_string = True
+    in_string = False
+    for byte in shape.replace(b'""', b""):
+        if byte == 0x22:  # noqa: PLR2004 - quote
+            in_string = not in_string
+        elif in_string:
+            continue
         elif byte in b"[{":
             depth += 1
             deepest = max(deepest, depth)
-        elif byte in b"]}":
+        else:
             depth -= 1
     return deepest

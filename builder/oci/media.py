@@ -49,6 +49,7 @@ _TO_DOCKER = {
     LAYER: DOCKER_LAYER,
     LAYER_GZIP: DOCKER_LAYER_GZIP,
     LAYER_ZSTD: DOCKER_LAYER_ZSTD,
+    NONDISTRIBUTABLE + "+gzip": DOCKER_FOREIGN_LAYER,
 }
 _TO_OCI = {docker: oci for oci, docker in _TO_DOCKER.items()}
 
@@ -69,6 +70,11 @@ def layer_media_type(compression: Compression) -> str:
 def is_layer(media_type: str) -> bool:
     """Whether a media type is that of a filesystem layer."""
     return media_type in _LAYERS
+
+
+def is_foreign(media_type: str) -> bool:
+    """Whether a layer may not be distributed: its blob comes from elsewhere, or from nowhere."""
+    return "nondistributable" in media_type or media_type == DOCKER_FOREIGN_LAYER
 
 
 def to_docker(media_type: str) -> str:

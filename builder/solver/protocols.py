@@ -34,6 +34,10 @@ class KeyPart(NamedTuple):
 class Cache(Protocol):
     """A durable map from keys to results. `find` may forget anything at any time."""
 
+    def is_far(self, key: Digest) -> bool:
+        """Whether `find` may take long for this key: then it is called in the pool."""
+        ...
+
     def find(self, key: Digest) -> Result | None:
         """Look a result up; its snapshot exists while this build's lease lives."""
         ...

@@ -1,12 +1,13 @@
 """Solve a graph for one target: look up, and execute only what no record answers.
 
 One thread, the caller's, owns the state of every vertex; a pool does the work and reports back on
-one queue. A vertex is asked for by its fast key first. On a miss its inputs are demanded, all at
-once; when they are there it is asked for by its slow key, and executed if that misses too.
+one queue. A vertex is asked for by its fast key first; where the answer takes long, in the pool. On
+a miss its inputs are demanded, all at once; when they are there it is asked for by its slow key,
+and executed if that misses too.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 
 from builder.concurrency import CancelToken, Pool
@@ -19,7 +20,8 @@ from builder.oci.digest import Digest
 from builder.solver.keys import fast_keys, located, slow_key, step_identity
 from builder.solver.protocols import Cache, Result, Worker
 
-_Completion = tuple[Vertex, Result | BaseException]
+_Completion = tuple[Vertex, Result | BaseException | None]
+"""A vertex, and what came of it; None is a miss of its fast key."""
 
 
 class Solver:
@@ -99,34 +101,45 @@ class _Run:
         stack = [target]
         while stack:
             vertex = stack.pop()
-            if vertex in self._results or vertex in self._missing:
+            if vertex in self._results or vertex in self._missing or self._find_fast(vertex):
                 continue
-            if self._find_fast(vertex):
-                continue
-            needed = {i.vertex for i in vertex.inputs}
-            waiting = 0
-            for parent in needed:
-                if parent not in self._results:
-                    self._users.setdefault(parent, []).append(vertex)
-                    waiting += 1
-            self._missing[vertex] = waiting
-            if waiting:
-                stack.extend(dict.fromkeys(i.vertex for i in reversed(vertex.inputs)))
-            else:
-                self._submit(vertex)
+            stack += self._await_inputs(vertex)
+
+    def _await_inputs(self, vertex: Vertex) -> list[Vertex]:
+        """Let a vertex wait for its inputs, or start it; give the inputs that it needs."""
+        waiting = 0
+        for parent in {i.vertex for i in vertex.inputs}:
+            if parent not in self._results:
+                self._users.setdefault(parent, []).append(vertex)
+                waiting += 1
+        self._missing[vertex] = waiting
+        if waiting:
+            return list(dict.fromkeys(i.vertex for i in reversed(vertex.inputs)))
+        self._submit(vertex)
+        return []
 
     def _find_fast(self, vertex: Vertex) -> bool:
+        """Look a vertex up by its fast key; True if it is found, or looked for in the pool."""
         if isinstance(vertex.op, Context):
             self._finish(vertex, Result(self.fast[vertex], context=vertex.op.name))
             return True
         if vertex in self._tainted or isinstance(vertex.op, Image | Scratch):
             return False
-        found = self._cache.find(self.fast[vertex])
+        if self._cache.is_far(self.fast[vertex]):
+            self._missing[vertex] = 1
+            self._running += 1
+            self._pool.submit(self._report, vertex, lambda: self._find(vertex))
+            return True
+        found = self._find(vertex)
         if found is None:
             return False
         self._announce_cached(vertex)
-        self._finish(vertex, found._replace(is_cached=True))
+        self._finish(vertex, found)
         return True
+
+    def _find(self, vertex: Vertex) -> Result | None:
+        found = self._cache.find(self.fast[vertex])
+        return None if found is None else found._replace(is_cached=True)
 
     def _finish(self, vertex: Vertex, result: Result) -> None:
         self._results[vertex] = result
@@ -140,10 +153,17 @@ class _Run:
             return
         self._running += 1
         inputs = [self._results[i.vertex] for i in vertex.inputs]
-        self._pool.submit(self._work, vertex, inputs)
+        self._pool.submit(
+            self._report, vertex, lambda: located(vertex, lambda: self._resolve(vertex, inputs))
+        )
 
-    def _complete(self, vertex: Vertex, outcome: Result | BaseException) -> None:
+    def _complete(self, vertex: Vertex, outcome: Result | BaseException | None) -> None:
         self._running -= 1
+        if outcome is None:
+            if self._error is None:
+                for needed in self._await_inputs(vertex):
+                    self._demand(needed)
+            return
         if isinstance(outcome, BaseException):
             if self._error is None or isinstance(self._error, Cancelled):
                 self._error = outcome
@@ -165,12 +185,12 @@ class _Run:
             self._announced.add(vertex)
             self._sink(Cached(vertex.digest, vertex.name))
 
-    def _work(self, vertex: Vertex, inputs: list[Result]) -> None:
+    def _report(self, vertex: Vertex, work: Callable[[], Result | None]) -> None:
         """Run in the pool: never raises, reports to the queue exactly once."""
-        outcome: Result | BaseException
+        outcome: Result | BaseException | None
         try:
             self._token.check()
-            outcome = located(vertex, lambda: self._resolve(vertex, inputs))
+            outcome = work()
         except BaseException as error:  # noqa: BLE001 - the task's boundary; solve() raises it
             outcome = error
         self._completions.put((vertex, outcome))

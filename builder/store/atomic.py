@@ -4,14 +4,14 @@ Write beside, fsync, rename, fsync the directory: rename(2) is atomic, and durab
 directory is.
 """
 
-import ctypes
 import os
 from itertools import count
 
+from builder.kernel import libc
 from builder.store.failure import store_error, translated
 
 _counter = count()
-_syncfs = ctypes.CDLL(None, use_errno=True).syncfs
+_syncfs = libc.Function(libc.address("syncfs"))
 
 
 def write(path: str, content: bytes, *, mode_bits: int = 0o600, is_durable: bool = True) -> None:
@@ -114,6 +114,6 @@ def syncfs(path: str) -> None:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             if _syncfs(fd) != 0:
-                raise store_error(OSError(ctypes.get_errno(), ""), path)
+                raise store_error(OSError(libc.get_errno(), ""), path)
         finally:
             os.close(fd)

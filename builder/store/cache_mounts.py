@@ -19,7 +19,7 @@ from builder.store.database import Database
 from builder.store.failure import translated
 from builder.store.locks import Locks
 from builder.store.paths import Paths
-from builder.store.snapshots import directory_size
+from builder.store.sizes import directory_size
 from builder.values import NamedTuple
 
 Sharing = Literal["shared", "private", "locked"]

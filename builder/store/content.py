@@ -9,7 +9,7 @@ Spec: OCI image-spec, image-layout.md.
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from itertools import count
 from typing import Self
@@ -29,6 +29,9 @@ _PIECE_BYTES = 1 << 20
 _SYNC_ONE_BY_ONE = 8
 _counter = count()
 
+_Identity = tuple[int, int, int, int, int]
+"""What changes when a file does: device, inode, size, and the times of content and status."""
+
 
 class Content:
     """The blobs of one state directory. All methods may be called from several threads."""
@@ -37,7 +40,10 @@ class Content:
         """Keep where blobs are and whose lease pins them."""
         self._paths = paths
         self._leases = leases
+        self._written: dict[Digest, _Identity] = {}
         self.has_written = False
+        self.follow: Callable[[Ingest], None] | None = None
+        """Told of every new blob when it is begun."""
 
     def path(self, digest: Digest) -> str:
         """Name a blob's file, which need not exist."""
@@ -120,7 +126,14 @@ class Content:
     def ingest(self) -> "Ingest":
         """Begin a new blob; see Ingest."""
         self.has_written = True
-        return Ingest(self._paths, self._leases)
+        ingest = Ingest(self._paths, self._leases, self._written)
+        if self.follow is not None:
+            self.follow(ingest)
+        return ingest
+
+    def is_as_written(self, digest: Digest, fd: int) -> bool:
+        """Whether an open blob is the file that this process digested as it wrote it, untouched."""
+        return self._written.get(digest) == _identity(fd)
 
     def fetch(
         self, provider: Provider, descriptor: Descriptor, token: CancelToken | None = None
@@ -129,6 +142,9 @@ class Content:
         if self.has(descriptor.digest):
             return
         stream = provider.open_blob(descriptor)
+        if self.has(descriptor.digest):  # a registry's provider has put it here, verified
+            stream.close()
+            return
         hasher = sha256()
         left = descriptor.size_bytes
         try:
@@ -214,11 +230,16 @@ class Content:
 class Ingest:
     """A blob being written; a context manager that leaves nothing unless it was committed."""
 
-    def __init__(self, paths: Paths, leases: Leases) -> None:
-        """Open a temporary file that dies with this process' lease."""
+    def __init__(self, paths: Paths, leases: Leases, written: dict[Digest, _Identity]) -> None:
+        """Open a temporary file that dies with this process' lease; `written` notes what it was."""
         self._paths = paths
         self._leases = leases
+        self._written = written
         self._is_committed = False
+        self.digest: Digest | None = None
+        """What it was committed as."""
+        self.is_over = False
+        """Whether nothing more will be written; set after the digest."""
         self.path = f"{paths.ingest}/{leases.name}-{next(_counter)}"
         with translated(self.path):
             flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
@@ -230,6 +251,7 @@ class Ingest:
 
     def __exit__(self, *_exc: object) -> None:
         """Close the file; remove it if it was not committed."""
+        self.is_over = True
         os.close(self.fd)
         if not self._is_committed:
             with suppress(OSError):  # it goes with the lease, then
@@ -254,11 +276,13 @@ class Ingest:
             if not is_verified and _digest_of_file(self.fd) != digest:
                 raise InvalidImage(f"the bytes received are not blob {digest}")
             target = self._paths.blob(digest)
+            self.digest = digest
             with self._leases.adding():
                 self._leases.pin_blob(digest)
                 if _size_or_none(target) == written:
                     return  # there is one, perhaps already durable; ours is dropped
                 os.rename(self.path, target)
+            self._written[digest] = _identity(self.fd)
         self._is_committed = True
 
 
@@ -269,6 +293,11 @@ def _digest_of_file(fd: int) -> Digest:
         hasher.update(piece)
         offset += len(piece)
     return Digest(SHA256_PREFIX + hasher.hexdigest())
+
+
+def _identity(fd: int) -> _Identity:
+    status = os.fstat(fd)
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def _size_or_none(path: str) -> int | None:

@@ -17,6 +17,8 @@ from builder.store.snapshotter import Active, Snapshot
 class CopyingSnapshotter:
     """Implements Snapshotter with copies: `tree` is the whole, `diff` the changes."""
 
+    is_overlay = False
+
     def __init__(self, paths: Paths, *, userxattr: bool) -> None:
         """Keep where directories are, and how whiteouts are marked in `diff`."""
         self._paths = paths

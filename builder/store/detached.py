@@ -3,6 +3,8 @@
 import os
 from collections.abc import Callable
 
+from builder.kernel.memory import give_back
+
 _NICE = 10
 _FIRST_OTHER_FD = 3
 _MOST_FDS = 1 << 20
@@ -13,6 +15,7 @@ def run_detached(work: Callable[[], None]) -> None:
 
     Call it only while no other thread runs: a forked child has one thread, and their locks.
     """
+    give_back()
     child = os.fork()
     if child:
         os.waitpid(child, 0)
@@ -26,6 +29,18 @@ def run_detached(work: Callable[[], None]) -> None:
         status = 0
     finally:
         os._exit(status)
+
+
+def leave_behind(work: Callable[[], None]) -> None:
+    """Do the same for a caller that ends at once, which saves a fork: its end makes an orphan."""
+    give_back()
+    if os.fork() == 0:
+        try:
+            os.setsid()
+            _let_go()
+            work()
+        finally:
+            os._exit(0)
 
 
 def _let_go() -> None:

@@ -98,13 +98,15 @@ class _Check:
 
     def _snapshots(self) -> Iterator[Problem]:
         rows = self._store.database.query(
-            "SELECT id, parent, is_committed FROM snapshots ORDER BY id"
+            "SELECT id, parent, is_committed, ifnull(same_as, id) FROM snapshots ORDER BY id"
         )
         known = {row[0] for row in rows}
-        for snapshot_id, parent, is_committed in rows:
+        for snapshot_id, parent, is_committed, origin in rows:
             what = None
-            if not os.path.isdir(f"{self._store.paths.snapshot(snapshot_id)}/diff"):
+            if not os.path.isdir(f"{self._store.paths.snapshot(origin)}/diff"):
                 what = "its directory is missing"
+            elif origin not in known:
+                what = f"snapshot {origin}, whose changes it has, is missing"
             elif parent is not None and parent not in known:
                 what = f"its parent {parent} is missing"
             if what is None or not is_committed:

@@ -7,7 +7,7 @@ meanwhile waits some milliseconds, and then either has it pinned or does not fin
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from builder.oci.descriptor import Descriptor
 from builder.oci.digest import Digest
@@ -59,16 +59,22 @@ class Pruned(NamedTuple):
 
 
 def prune(
-    store: Store, scope: Scope, policy: Policy | None = None, *, is_dry_run: bool = False
+    store: Store,
+    scope: Scope,
+    policy: Policy | None = None,
+    *,
+    is_dry_run: bool = False,
+    gone: Collection[str] = (),
 ) -> Pruned:
     """Remove what is in scope; with a policy, only as much of the cache as its limits ask for.
 
-    What a name, a container or a living process needs is never touched.
+    What a name, a container or a living process needs is never touched. A dry run may take some
+    owners for `gone`, and tells what could go without them.
     """
     inventories.measure(store)
     store.records.flush()
     if is_dry_run:
-        return _Plan(store, inventories.take(store), scope, policy).pruned()
+        return _Plan(store, inventories.take(store, gone), scope, policy).pruned()
     with store.leases.sweeping():
         plan = _Plan(store, inventories.take(store), scope, policy)
         plan.perform()
@@ -180,15 +186,15 @@ class _Plan:
         index_of = {entry.id: index for index, entry in enumerate(entries)}
         nodes = [
             Node(
-                "snapshot", str(e.id), None if e.parent is None else index_of.get(e.parent),
+                "snapshot", str(e.id), tuple(index_of[i] for i in e.below if i in index_of),
                 e.last_used_s, e.size_bytes + self._own_blob_bytes(e),
             )
             for e in entries
         ]  # fmt: skip
         mounts = self._store.cache_mounts.usages()
-        nodes += [Node("cache-mount", m.hash, None, m.last_used_s, m.size_bytes) for m in mounts]
+        nodes += [Node("cache-mount", m.hash, (), m.last_used_s, m.size_bytes) for m in mounts]
         sources = inventory.sources
-        nodes += [Node("source", s.name, None, s.last_used_s, 0) for s in sources]
+        nodes += [Node("source", s.name, (), s.last_used_s, 0) for s in sources]
         needed = {index_of[i] for i in self._needed.snapshots if i in index_of}
         needed.update(i for i, node in enumerate(nodes) if not _is_in_scope(node, scope))
         limits = policy._replace(unused_s=max(policy.unused_s or 0, scope.until_s or 0))

@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from builder.errors import BuilderError, StoreError
 from builder.oci.config import chain_on
@@ -27,6 +27,13 @@ class Entry(NamedTuple):
     size_bytes: int
     created_s: int
     last_used_s: int
+    same_as: int | None
+    """Whose changes it has, if they are another's."""
+
+    @property
+    def below(self) -> tuple[int, ...]:
+        """The snapshots that must stay as long as this one does."""
+        return tuple(number for number in (self.parent, self.same_as) if number is not None)
 
 
 class Source(NamedTuple):
@@ -48,7 +55,7 @@ class Inventory(NamedTuple):
     layer_blobs: dict[Digest, tuple[Digest, ...]]
     """The blobs with each diff ID."""
     pinned_images: set[Digest]
-    """Manifests that containers or leases hold."""
+    """Manifests that containers, lists or leases hold."""
     pinned_blobs: set[Digest]
     pinned_snapshots: set[int]
     """Snapshots that containers, leases or active snapshots hold, with their ancestors."""
@@ -56,25 +63,30 @@ class Inventory(NamedTuple):
     """Snapshots that a cached step or a source came to, with their ancestors."""
 
 
-def take(store: Store) -> Inventory:
-    """Read the rows, the blobs' sizes and everyone's pins; snapshots are measured if need be."""
+def take(store: Store, gone: Collection[str] = ()) -> Inventory:
+    """Read the rows, the blobs' sizes and everyone's pins; snapshots are measured if need be.
+
+    What the owners `gone` need counts as if they were not there.
+    """
     snapshots = _snapshots(store)
-    parents = {entry.id: entry.parent for entry in snapshots.values()}
+    below = {entry.id: entry.below for entry in snapshots.values()}
     leased = store.leases.live()
-    pinned_images, pinned_snapshots = store.pins.marks()
+    pinned_images, pinned_snapshots = store.pins.marks(gone)
     active = [
-        row[0]
-        for row in store.database.query("SELECT parent FROM snapshots WHERE is_committed = 0")
-        if row[0] is not None
+        parent
+        for parent, owner in store.database.query(
+            "SELECT parent, owner FROM snapshots WHERE is_committed = 0"
+        )
+        if parent is not None and owner not in gone
     ]
-    held = with_ancestors({*pinned_snapshots, *leased.snapshots, *active}, parents)
+    held = with_ancestors({*pinned_snapshots, *leased.snapshots, *active}, below)
     inventory = Inventory(
         snapshots,
         store.images.list(),
         _sources(store),
         _blobs(store),
         _layer_blobs(store),
-        pinned_images | leased.images,
+        pinned_images | leased.images | store.lists.marks(),
         leased.blobs,
         held & snapshots.keys(),
         set(),
@@ -85,7 +97,7 @@ def take(store: Store) -> Inventory:
         if row[0] is not None
     }
     sources = parts_of(store, [s.descriptor for s in inventory.sources], inventory).snapshots
-    inventory.recorded.update(with_ancestors(recorded, parents) & snapshots.keys() | sources)
+    inventory.recorded.update(with_ancestors(recorded, below) & snapshots.keys() | sources)
     return inventory
 
 
@@ -108,7 +120,7 @@ class Parts(NamedTuple):
 def parts_of(store: Store, descriptors: Iterable[Descriptor], inventory: Inventory) -> Parts:
     """Collect the blobs of images and the snapshots of their layers; what is broken is left out."""
     parts = Parts(set(), set())
-    parents = {entry.id: entry.parent for entry in inventory.snapshots.values()}
+    below = {entry.id: entry.below for entry in inventory.snapshots.values()}
     for descriptor in descriptors:
         try:
             found_parts = list(store.images.closure(descriptor))
@@ -117,7 +129,7 @@ def parts_of(store: Store, descriptors: Iterable[Descriptor], inventory: Invento
         parts.blobs.update(part.digest for part in found_parts)
         for diff_ids in store.images.chains(found_parts):
             parts.snapshots.update(_snapshots_of(store, diff_ids))
-    found = with_ancestors(parts.snapshots, parents) & inventory.snapshots.keys()
+    found = with_ancestors(parts.snapshots, below) & inventory.snapshots.keys()
     return Parts(parts.blobs, found)
 
 
@@ -157,7 +169,7 @@ def _snapshots(store: Store) -> dict[int, Entry]:
     rows = store.database.query(
         "SELECT id, parent, ifnull(nullif(name, ''),"
         " ifnull((SELECT min(name) FROM records WHERE snapshot = snapshots.id), '')),"
-        " diff_id, ifnull(size_bytes, 0), created_s, last_used_s"
+        " diff_id, ifnull(size_bytes, 0), created_s, last_used_s, same_as"
         " FROM snapshots WHERE is_committed = 1"
     )
     return {row[0]: Entry(*row) for row in rows}

@@ -12,7 +12,6 @@ from builder.oci.layer import Layer
 from builder.oci.media import Compression, compression_of, layer_media_type
 from builder.store.content import Content
 from builder.store.database import Database
-from builder.store.failure import translated
 from builder.store.locks import Locks
 from builder.store.snapshots import Snapshots
 from builder.store.snapshotter import Snapshot
@@ -42,7 +41,9 @@ class Layers:
     def diff_id(self, snapshot: Snapshot) -> Digest | None:
         """Give the diff ID of a snapshot's own changes, if its layer was ever written."""
         row = self._database.one("SELECT diff_id FROM snapshots WHERE id = ?", snapshot.id)
-        return None if row is None or row[0] is None else Digest(row[0])
+        if row is not None and row[0] is not None:
+            return Digest(row[0])
+        return None if snapshot.origin == snapshot.id else self._diff_id_of_others(snapshot)
 
     def find(self, snapshot: Snapshot, compression: Compression | None = None) -> Layer | None:
         """Find a stored blob of a snapshot's changes; see find_diff."""
@@ -111,7 +112,7 @@ class Layers:
         found = self._found(snapshot, compression, level)
         if found is not None:
             return found
-        with self._locks.held(f"layer {snapshot.id}", token=token):
+        with self._locks.held(f"layer {snapshot.origin}", token=token):
             found = self._found(snapshot, compression, level)
             return found or self._write(snapshot, compression, level)
 
@@ -130,20 +131,15 @@ class Layers:
         layers: list[Layer] = []
         chain: Digest | None = None
         for part in self._snapshots.chain(snapshot):
-            layer = self._pulled(part) or self.ensure(part, compression, level, token=token)
+            layer = self.pulled(part) or self.ensure(part, compression, level, token=token)
             layers.append(layer)
             chain = chain_on(chain, layer.diff_id)
             if self.by_chain(chain) is None:
                 self.bind_chain(chain, part)
         return tuple(layers)
 
-    def _found(
-        self, snapshot: Snapshot, compression: Compression, level: int | None
-    ) -> Layer | None:
-        diff_id = self.diff_id(snapshot)
-        return None if diff_id is None else self.find_diff(diff_id, compression, level)
-
-    def _pulled(self, snapshot: Snapshot) -> Layer | None:
+    def pulled(self, snapshot: Snapshot) -> Layer | None:
+        """Find the blob that a snapshot's layer came in; None if it was made here."""
         diff_id = self.diff_id(snapshot)
         if diff_id is None:
             return None
@@ -152,20 +148,28 @@ class Layers:
         )
         return None if row is None else self.find_diff(diff_id)
 
-    def _write(self, snapshot: Snapshot, compression: Compression, level: int | None) -> Layer:
-        from builder.layers.layer import write_layer  # the compressors cost 3 ms
+    def _diff_id_of_others(self, snapshot: Snapshot) -> Digest | None:
+        """Give the diff ID of another state that has the same one's changes, now this one's too."""
+        row = self._database.one(
+            "SELECT diff_id FROM snapshots WHERE same_as = ? AND diff_id IS NOT NULL",
+            snapshot.origin,
+        )
+        if row is None:
+            return None
+        self._database.query("UPDATE snapshots SET diff_id = ? WHERE id = ?", row[0], snapshot.id)
+        return Digest(row[0])
 
-        lowers = self._snapshots.lowers(self._snapshots.parent(snapshot))
-        with self._content.ingest() as ingest, translated(snapshot.diff):
-            blob = write_layer(
-                snapshot.diff,
-                lowers,
-                ingest.fd,
-                compression=compression,
-                level=level,
-                userxattr=self._snapshots.userxattr,
-            )
-            ingest.commit(blob.digest, blob.size_bytes, is_verified=True)
+    def _found(
+        self, snapshot: Snapshot, compression: Compression, level: int | None
+    ) -> Layer | None:
+        diff_id = self.diff_id(snapshot)
+        return None if diff_id is None else self.find_diff(diff_id, compression, level)
+
+    def _write(self, snapshot: Snapshot, compression: Compression, level: int | None) -> Layer:
+        from builder.store.layering import LayerBlob  # the compressors cost 3 ms
+
+        writing = LayerBlob(snapshot, self._snapshots, self._content, compression, level)
+        blob = writing.write(self.find)
         media_type = layer_media_type(compression)
         layer = Layer(blob.diff_id, Descriptor(media_type, blob.digest, blob.size_bytes))
         self.save(snapshot, layer, level=level)

@@ -10,7 +10,7 @@ collection deletes below the exclusive one.
 
 import fcntl
 import os
-import threading
+from _thread import RLock, get_ident
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -45,7 +45,7 @@ class Leases:
         self._name: str | None = None
         self._fd = -1
         self._pinned: set[str] = set()
-        self._lock = threading.RLock()
+        self._lock = RLock()
         self._unguarded: set[int] = set()
 
     @property
@@ -60,7 +60,7 @@ class Leases:
     @contextmanager
     def adding(self) -> Iterator[None]:
         """Keep collection away between looking something up and pinning it."""
-        if threading.get_ident() in self._unguarded:
+        if get_ident() in self._unguarded:
             yield
             return
         with self._locks.held(SWEEP, is_shared=True):
@@ -75,7 +75,7 @@ class Leases:
     @contextmanager
     def unguarded(self) -> Iterator[None]:
         """Let this thread look up without the sweep lock: it holds it, or may not wait for it."""
-        me = threading.get_ident()
+        me = get_ident()
         is_outermost = me not in self._unguarded
         self._unguarded.add(me)
         try:

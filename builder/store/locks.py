@@ -92,8 +92,7 @@ class Locks:
             pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
 
     def _try(self, fd: int, name: str, *, is_shared: bool) -> bool:
-        kind = fcntl.F_RDLCK if is_shared else fcntl.F_WRLCK
-        request = struct.pack("hhqqi4x", kind, os.SEEK_SET, _offset(name), 1, 0)
+        request = lock_request(name, is_shared=is_shared)
         with translated(self._path):
             try:
                 fcntl.fcntl(fd, fcntl.F_OFD_SETLK, request)
@@ -102,6 +101,12 @@ class Locks:
                     return False
                 raise
         return True
+
+
+def lock_request(name: str, *, is_shared: bool) -> bytes:
+    """Give the `struct flock` that asks for the lock of a name."""
+    kind = fcntl.F_RDLCK if is_shared else fcntl.F_WRLCK
+    return struct.pack("hhqqi4x", kind, os.SEEK_SET, _offset(name), 1, 0)
 
 
 def _offset(name: str) -> int:

@@ -22,11 +22,11 @@ class Policy(NamedTuple):
 
 
 class Node(NamedTuple):
-    """One thing that may go. `parent` is the index of what it stands on; None for nothing."""
+    """One thing that may go. `below` are the indexes of what it stands on."""
 
     kind: str
     name: str
-    parent: int | None
+    below: tuple[int, ...]
     last_used_s: int
     size_bytes: int
 
@@ -38,25 +38,25 @@ class Space(NamedTuple):
     free_bytes: int
 
 
-def with_ancestors(ids: Iterable[int], parents: Mapping[int, int | None]) -> set[int]:
+def with_ancestors(ids: Iterable[int], below: Mapping[int, Collection[int]]) -> set[int]:
     """Add to some nodes all that they stand on."""
     found: set[int] = set()
-    for start in ids:
-        node: int | None = start
-        while node is not None and node not in found:
+    pending = list(ids)
+    while pending:
+        node = pending.pop()
+        if node not in found:
             found.add(node)
-            node = parents.get(node)
+            pending.extend(below.get(node, ()))
     return found
 
 
 def eviction_order(nodes: Sequence[Node], needed: Collection[int]) -> list[int]:
     """List the indexes of the nodes that nobody needs, in the order in which they may go."""
-    parents = {index: node.parent for index, node in enumerate(nodes)}
-    kept = with_ancestors(needed, parents)
+    kept = with_ancestors(needed, {index: node.below for index, node in enumerate(nodes)})
     children = [0] * len(nodes)
     for node in nodes:
-        if node.parent is not None:
-            children[node.parent] += 1
+        for below in node.below:
+            children[below] += 1
     heap = [
         (node.last_used_s, index)
         for index, node in enumerate(nodes)
@@ -67,12 +67,10 @@ def eviction_order(nodes: Sequence[Node], needed: Collection[int]) -> list[int]:
     while heap:
         _, index = heapq.heappop(heap)
         order.append(index)
-        parent = nodes[index].parent
-        if parent is None:
-            continue
-        children[parent] -= 1
-        if not children[parent] and parent not in kept:
-            heapq.heappush(heap, (nodes[parent].last_used_s, parent))
+        for below in nodes[index].below:
+            children[below] -= 1
+            if not children[below] and below not in kept:
+                heapq.heappush(heap, (nodes[below].last_used_s, below))
     return order
 
 

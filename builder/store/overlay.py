@@ -21,6 +21,8 @@ MAX_LOWERS = 128
 class OverlaySnapshotter:
     """Implements Snapshotter with overlay mounts."""
 
+    is_overlay = True
+
     def __init__(self, paths: Paths, locks: Locks, *, userxattr: bool) -> None:
         """Keep where directories are, and the mount option of a user namespace."""
         self._paths = paths

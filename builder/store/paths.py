@@ -1,7 +1,8 @@
 """The layout of the state directory. Names below come from here and from digests, never from users.
 
 lock  builder.db  content/{oci-layout,index.json,blobs/sha256/<hex>}  ingest/  leases/
-snapshots/<id>/{diff,work}  cache-mounts/<hash>/  containers/<id>/  volumes/<name>/  trash/  tmp/
+snapshots/<id>/{diff,work}  cache-mounts/<hash>/  containers/<id>/  volumes/<name>/  lists/<hash>
+trash/  tmp/
 """
 
 import os
@@ -15,7 +16,7 @@ from builder.store.failure import translated
 _LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 _DIRECTORIES = (
     "content", "content/blobs", "content/blobs/sha256", "ingest", "leases", "snapshots",
-    "cache-mounts", "containers", "volumes", "trash", "tmp", "empty",
+    "cache-mounts", "containers", "volumes", "lists", "trash", "tmp", "empty",
 )  # fmt: skip
 _NOT_OURS_TO_MIND = frozenset(
     {"lost+found", "lock", "session", "snapshotter", "builder", *_DIRECTORIES}
@@ -42,6 +43,7 @@ class Paths:
         self.cache_mounts = f"{root}/cache-mounts"
         self.containers = f"{root}/containers"
         self.volumes = f"{root}/volumes"
+        self.lists = f"{root}/lists"
         self.trash = f"{root}/trash"
         self.empty = f"{root}/empty"
         self.tmp = f"{root}/tmp"  # noqa: S108 - below the private root

@@ -4,7 +4,7 @@ An owner reads `container:<id>`; it counts while `containers/<id>` exists.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Literal
 
 from builder.oci.digest import Digest
@@ -47,12 +47,12 @@ class Pins:
         )
         return tuple(row[0] for row in rows if self.is_alive(row[0]))
 
-    def marks(self) -> tuple[set[Digest], set[int]]:
-        """List the images and snapshots that living owners need."""
+    def marks(self, gone: Collection[str] = ()) -> tuple[set[Digest], set[int]]:
+        """List the images and snapshots that living owners need, but for some as if they went."""
         images: set[Digest] = set()
         snapshots: set[int] = set()
         for owner, kind, name in self._database.query("SELECT owner, kind, name FROM pins"):
-            if not self.is_alive(owner):
+            if owner in gone or not self.is_alive(owner):
                 continue
             if kind == "image":
                 images.add(Digest(name))

@@ -134,7 +134,8 @@ class Recovery:
     def _with_descendants(self, snapshot_id: int) -> list[int]:
         rows = self._database.query(
             "WITH RECURSIVE doomed (id) AS (SELECT ?1 UNION SELECT s.id FROM snapshots s"
-            " JOIN doomed ON s.parent = doomed.id WHERE s.is_committed = 1 OR s.owner NOT GLOB ?2)"
+            " JOIN doomed ON s.parent = doomed.id OR s.same_as = doomed.id"
+            " WHERE s.is_committed = 1 OR s.owner NOT GLOB ?2)"
             " SELECT id FROM doomed",
             snapshot_id,
             f"{CONTAINER}*",

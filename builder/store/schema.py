@@ -1,6 +1,8 @@
 """The tables of the database, and how an older version becomes the current one."""
 
-VERSION = 1
+VERSION = 2
+
+_SHARED = "CREATE INDEX snapshots_by_origin ON snapshots (same_as) WHERE same_as IS NOT NULL"
 
 STATEMENTS = (
     "CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
@@ -11,13 +13,15 @@ STATEMENTS = (
         depth INTEGER NOT NULL,
         is_committed INTEGER NOT NULL DEFAULT 0,
         owner TEXT NOT NULL,
-        is_flat INTEGER NOT NULL DEFAULT 0,
+        is_patch INTEGER NOT NULL DEFAULT 0,
+        same_as INTEGER,
         diff_id TEXT,
         name TEXT NOT NULL DEFAULT '',
         size_bytes INTEGER,
         created_s INTEGER NOT NULL,
         last_used_s INTEGER NOT NULL)""",
     "CREATE INDEX snapshots_by_parent ON snapshots (parent)",
+    _SHARED,
     "CREATE INDEX snapshots_open ON snapshots (is_committed) WHERE is_committed = 0",
     "CREATE TABLE chains (chain_id TEXT PRIMARY KEY, snapshot INTEGER NOT NULL) WITHOUT ROWID",
     "CREATE INDEX chains_by_snapshot ON chains (snapshot)",
@@ -83,5 +87,11 @@ STATEMENTS = (
         last_used_s INTEGER NOT NULL) WITHOUT ROWID""",
 )
 
-MIGRATIONS: dict[int, tuple[str, ...]] = {}
+MIGRATIONS: dict[int, tuple[str, ...]] = {
+    1: (
+        "ALTER TABLE snapshots ADD COLUMN is_patch INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE snapshots ADD COLUMN same_as INTEGER",
+        _SHARED,
+    ),
+}
 """From each older version, the statements that lead to the next."""

@@ -6,11 +6,11 @@ has another mount ID. Mount namespaces have IDs of their own, and we live in a p
 boot ID alone has to do.
 """
 
-import ctypes
 import os
 import struct
 from typing import Self
 
+from builder.kernel import libc
 from builder.store import atomic
 from builder.values import NamedTuple
 
@@ -61,10 +61,10 @@ def _mount_id(path: str) -> int:
 
     Spec: statx(2), STATX_MNT_ID_UNIQUE.
     """
-    answer = ctypes.create_string_buffer(_STATX_BYTES)
+    answer = libc.buffer(b"", _STATX_BYTES)
     try:
-        statx = ctypes.CDLL(None).statx
-    except AttributeError:  # glibc before 2.28
+        statx = libc.Function(libc.address("statx"))
+    except OSError:  # glibc before 2.28
         return 0
     if statx(_AT_FDCWD, os.fsencode(path), 0, _STATX_MNT_ID_UNIQUE, answer) != 0:
         return 0

@@ -16,12 +16,12 @@ from contextlib import contextmanager
 from stat import S_IMODE
 
 from builder.errors import NotFound
-from builder.kernel import trees
 from builder.store import atomic, kinship, trash
 from builder.store.database import Database, Row
 from builder.store.failure import translated
 from builder.store.leases import Leases
 from builder.store.paths import Paths
+from builder.store.sizes import directory_size
 from builder.store.snapshotter import Active, Snapshot, Snapshotter
 
 _ACTIVE_MODE, _COMMITTED_MODE, _DURABLE_MODE = 0o700, 0o740, 0o540
@@ -51,6 +51,7 @@ class Snapshots:
         self._open: dict[int, Active] = {}
         self.has_written = False
         self.userxattr = userxattr
+        self.is_overlay = snapshotter.is_overlay
 
     def prepare(self, parent: Snapshot | int | None, *, owner: str = "") -> Active:
         """Begin a writable state on top of a parent.
@@ -63,10 +64,11 @@ class Snapshots:
         """Begin a state whose `upper` is filled directly, in overlay's format, by the caller."""
         return self._prepare(parent, "", is_diff=True)
 
-    def commit(self, active: Active, *, name: str = "") -> Snapshot:
+    def commit(self, active: Active, *, name: str = "", is_patch: bool = False) -> Snapshot:
         """Declare an active state finished; nothing may write to it any more.
 
-        `name` tells people what it is. It is not durable yet, see Store.sync.
+        `name` tells people what it is. A patch corrects its parent: one layer holds the changes of
+        both. It is not durable yet, see Store.sync.
         """
         chain = self._chain_of(active.parent)
         directory = self._paths.snapshot(active.id)
@@ -74,15 +76,38 @@ class Snapshots:
             self._snapshotter.seal(active, directory, chain)
             os.chmod(directory, _COMMITTED_MODE)
         self._database.query(
-            "UPDATE snapshots SET is_committed = 1, owner = '', name = ?, last_used_s = ?"
-            " WHERE id = ?",
-            name, _now_s(), active.id,
+            "UPDATE snapshots SET is_committed = 1, owner = '', name = ?, last_used_s = ?,"
+            " is_patch = ? WHERE id = ?",
+            name, _now_s(), int(is_patch), active.id,
         )  # fmt: skip
-        snapshot = Snapshot(active.id, active.parent, f"{directory}/diff", len(chain) + 1)
+        depth = len(chain) + 1
+        diff = f"{directory}/diff"
+        snapshot = Snapshot(active.id, active.parent, diff, depth, active.id, is_patch)
         self._known[active.id] = snapshot
         self._open.pop(active.id, None)
         self.has_written = True
         return snapshot
+
+    def adopt(self, parent: Snapshot | None, donor: Snapshot) -> Snapshot:
+        """Make a committed state on a parent, whose changes are a donor's: nothing is copied.
+
+        The donor stays as long as it does. It must not be in the parent's stack.
+        """
+        now_s = _now_s()
+        with self._leases.adding():
+            snapshot_id = self._database.insert(
+                "INSERT INTO snapshots (parent, depth, owner, created_s, last_used_s, same_as,"
+                " is_committed, size_bytes) VALUES (?1, ?2, '', ?3, ?3, ?4, 1, 0)",
+                parent and parent.id, (parent.depth if parent else 0) + 1, now_s, donor.origin,
+            )  # fmt: skip
+            self._leases.pin_snapshot(snapshot_id)
+        directory = self._paths.snapshot(snapshot_id)
+        with translated(directory):
+            os.mkdir(directory, _COMMITTED_MODE)
+            os.chmod(directory, _COMMITTED_MODE)  # whatever the umask
+        self._known[snapshot_id] = self._snapshot(self._rows_of_chain(snapshot_id)[0])
+        self.has_written = True
+        return self._known[snapshot_id]
 
     def discard(self, active: Active) -> None:
         """Throw an active state away."""
@@ -107,38 +132,62 @@ class Snapshots:
             return known
         with self._leases.adding():
             rows = self._rows_of_chain(snapshot_id)
-            if not rows or not os.path.isdir(f"{self._paths.snapshot(snapshot_id)}/diff"):
+            if not rows or not os.path.isdir(self._snapshot(rows[0]).diff):
                 return None
             self._leases.pin_snapshot(snapshot_id)
         for row in rows:
             self._known[row[0]] = self._snapshot(row)
         return self._known[snapshot_id]
 
-    def parent(self, snapshot: Snapshot) -> Snapshot | None:
-        """Look a state's parent up; it is there as long as the state is."""
-        return None if snapshot.parent is None else self.get(snapshot.parent)
+    def base(self, snapshot: Snapshot) -> Snapshot | None:
+        """Look up what a state's layer is laid on; it is there as long as the state is."""
+        below = snapshot.parent
+        for part in self._own(snapshot)[1:]:
+            below = part.parent
+        return None if below is None else self.get(below)
 
     def chain(self, snapshot: Snapshot | None) -> tuple[Snapshot, ...]:
-        """List a state's ancestors and itself, the lowest first."""
+        """List the states whose layers a state consists of, itself the last."""
+        stack = self.stack(snapshot)
+        patched = {one.parent for one in stack if one.is_patch}
+        return tuple(one for one in stack if one.id not in patched)
+
+    def stack(self, snapshot: Snapshot | None) -> tuple[Snapshot, ...]:
+        """List a state's ancestors and itself, the lowest first, those that are patched too."""
         return () if snapshot is None else self._chain_of(snapshot.id)
+
+    def own_directories(self, snapshot: Snapshot) -> tuple[str, ...]:
+        """List the directories of the changes in a state's own layer, top first."""
+        return tuple(part.diff for part in self._own(snapshot))
 
     def share(self, active: Active, kin: kinship.Kin) -> None:
         """Note whose files an active state has got; see `kinship`."""
         kinship.note(self._paths.snapshot(active.id), kin)
 
     def kin(self, snapshot: Snapshot) -> kinship.Kin:
-        """Tell whose files a state's own changes may be."""
-        return kinship.kin_of(self._paths.snapshot(snapshot.id)) | {(snapshot.id, "")}
+        """Tell whose files the changes in a state's own layer may be."""
+        kin = frozenset((part.origin, "") for part in self._own(snapshot))
+        return kin.union(*(kinship.kin_of(self._paths.snapshot(number)) for number, _ in kin))
 
     def lowers(self, snapshot: Snapshot | None) -> tuple[str, ...]:
         """List the directories of a state's tree, top first; none for no state."""
-        return self._snapshotter.lowers(self.chain(snapshot))
+        return self._snapshotter.lowers(self.stack(snapshot))
 
     @contextmanager
     def viewed(self, snapshot: Snapshot | None) -> Iterator[int]:
         """Open a state's merged tree; the descriptor is closed at the end. Do not write to it."""
         with self._snapshotter.viewed(self.lowers(snapshot)) as fd:
             yield fd
+
+    @contextmanager
+    def changed(self, snapshot: Snapshot) -> Iterator[str]:
+        """Give the path of a directory with the changes of a state's own layer."""
+        directories = self.own_directories(snapshot)
+        if len(directories) == 1:
+            yield directories[0]
+            return
+        with self._snapshotter.viewed(directories) as fd:
+            yield f"/proc/self/fd/{fd}"
 
     @contextmanager
     def mounted(self, active: Active) -> Iterator[int]:
@@ -154,7 +203,7 @@ class Snapshots:
         if row is None:
             return None
         parent = None if row[1] is None else self.find(row[1])
-        return self._snapshotter.active(row[0], self._paths.snapshot(row[0]), self.chain(parent))
+        return self._snapshotter.active(row[0], self._paths.snapshot(row[0]), self.stack(parent))
 
     def rebase(self, active: Active, parent: Snapshot | None) -> Active:
         """Put an active state onto an equal parent, after its own was lost."""
@@ -163,7 +212,7 @@ class Snapshots:
             parent and parent.id, (parent.depth if parent else 0) + 1, active.id,
         )  # fmt: skip
         directory = self._paths.snapshot(active.id)
-        return self._snapshotter.active(active.id, directory, self.chain(parent))
+        return self._snapshotter.active(active.id, directory, self.stack(parent))
 
     def created_s(self, snapshot: Snapshot) -> int:
         """Say when a state was begun, in seconds of Unix time."""
@@ -178,9 +227,10 @@ class Snapshots:
 
     def usage(self, snapshot: Snapshot) -> int:
         """Count the bytes that a state's own changes take on disk; counted once and kept."""
-        row = self._database.one("SELECT size_bytes FROM snapshots WHERE id = ?", snapshot.id)
+        number = snapshot.origin
+        row = self._database.one("SELECT size_bytes FROM snapshots WHERE id = ?", number)
         known = None if row is None else row[0]
-        return self.measure(snapshot.id) if known is None else int(known)
+        return self.measure(number) if known is None else int(known)
 
     def measure(self, snapshot_id: int) -> int:
         """Count the bytes of a state's own changes and keep the result; pins nothing."""
@@ -200,7 +250,8 @@ class Snapshots:
 
     def ensure_synced(self, snapshot: Snapshot) -> None:
         """Make a state and its ancestors durable, before something durable stands on them."""
-        unsynced = [s.id for s in self.chain(snapshot) if self._is_unsynced(s.id)]
+        needed = {number for one in self.stack(snapshot) for number in (one.id, one.origin)}
+        unsynced = [number for number in needed if self._is_unsynced(number)]
         if unsynced:
             atomic.syncfs(self._paths.snapshots)
             self.mark_durable(unsynced)
@@ -251,14 +302,16 @@ class Snapshots:
     def _insert_again(self, snapshot_id: int, known: Snapshot | Active | None, owner: str) -> None:
         is_committed = isinstance(known, Snapshot)
         self._database.query(
-            "INSERT INTO snapshots (id, parent, depth, is_committed, owner, created_s, last_used_s)"
-            " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)",
+            "INSERT INTO snapshots (id, parent, depth, is_committed, owner, created_s, last_used_s,"
+            " is_patch, same_as) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7, ?8)",
             snapshot_id,
             None if known is None else known.parent,
             known.depth if isinstance(known, Snapshot) else 1,
             int(is_committed),
             owner if owner or is_committed else self._leases.name,
             _now_s(),
+            int(isinstance(known, Snapshot) and known.is_patch),
+            known.origin if isinstance(known, Snapshot) and known.origin != known.id else None,
         )
 
     def _owner(self, snapshot_id: int) -> str:
@@ -304,16 +357,28 @@ class Snapshots:
 
     def _rows_of_chain(self, snapshot_id: int) -> list[Row]:
         return self._database.query(
-            "WITH RECURSIVE chain (id, parent, depth) AS ("
-            " SELECT id, parent, depth FROM snapshots WHERE id = ? AND is_committed = 1"
-            " UNION ALL SELECT s.id, s.parent, s.depth FROM snapshots s"
+            "WITH RECURSIVE chain (id, parent) AS ("
+            " SELECT id, parent FROM snapshots WHERE id = ? AND is_committed = 1"
+            " UNION ALL SELECT s.id, s.parent FROM snapshots s"
             " JOIN chain ON s.id = chain.parent WHERE s.is_committed = 1)"
-            " SELECT id, parent, depth FROM chain",
+            " SELECT id, snapshots.parent, depth, is_patch, same_as"
+            " FROM snapshots JOIN chain USING (id)"
+            " ORDER BY depth DESC",
             snapshot_id,
         )
 
     def _snapshot(self, row: Row) -> Snapshot:
-        return Snapshot(row[0], row[1], f"{self._paths.snapshot(row[0])}/diff", row[2])
+        number, parent, depth, is_patch, same_as = row
+        origin = same_as or number
+        diff = f"{self._paths.snapshot(origin)}/diff"
+        return Snapshot(number, parent, diff, depth, origin, bool(is_patch))
+
+    def _own(self, snapshot: Snapshot) -> tuple[Snapshot, ...]:
+        """List the states of one layer: a state, and what it patches, top first."""
+        parts = [snapshot]
+        while parts[-1].is_patch and parts[-1].parent is not None:
+            parts.append(self.get(parts[-1].parent))
+        return tuple(parts)
 
     def _is_unsynced(self, snapshot_id: int) -> bool:
         try:
@@ -321,16 +386,6 @@ class Snapshots:
             return S_IMODE(mode) == _COMMITTED_MODE
         except FileNotFoundError:
             return False
-
-
-def directory_size(path: str) -> int:
-    """Count the bytes that a tree takes on disk, a file with several names once."""
-    with translated(path):
-        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            return trees.disk_usage(fd)[0]
-        finally:
-            os.close(fd)
 
 
 def _now_s() -> int:

@@ -8,12 +8,18 @@ from builder.values import NamedTuple
 
 
 class Snapshot(NamedTuple):
-    """A committed state. `diff` is the directory of its own changes, in overlay's format."""
+    """A committed state. `diff` is the directory of its own changes, in overlay's format.
+
+    A patch is a state whose layer holds its parent's changes as well, as it corrects them. The
+    changes may be in the directory of another state: `origin` is the number of whose it is.
+    """
 
     id: int
     parent: int | None
     diff: str
     depth: int
+    origin: int
+    is_patch: bool = False
 
 
 class Active(NamedTuple):
@@ -31,6 +37,9 @@ class Active(NamedTuple):
 
 class Snapshotter(Protocol):
     """Makes trees of directories; knows no rows."""
+
+    is_overlay: bool
+    """Whether a tree is a stack of directories, which may be in several stacks."""
 
     def make(self, directory: str, chain: Sequence[Snapshot], *, is_diff: bool) -> None:
         """Lay out the new directory of an active snapshot on top of a chain, lowest first.

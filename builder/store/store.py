@@ -21,6 +21,7 @@ from builder.store.failure import translated
 from builder.store.images import Images
 from builder.store.layers import Layers
 from builder.store.leases import Leases
+from builder.store.lists import Lists
 from builder.store.locks import Locks
 from builder.store.overlay import OverlaySnapshotter
 from builder.store.paths import Paths, open_root
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from builder.kernel.namespaces import Privileges
 
 _counter = count()
+Later = Callable[[Callable[[], None]], None]
+"""Does some work when nobody waits for it, in another process."""
 
 
 def ignore(_warning: str) -> None:
@@ -67,6 +70,7 @@ class Store:
             paths, self.database, self.leases, snapshotter, userxattr=userxattr
         )
         self.pins = Pins(paths, self.database)
+        self.lists = Lists(paths)
         self.layers = Layers(self.database, self.content, self.snapshots, self.locks)
         self.images = Images(paths, self.database, self.content, self.leases, self.pins)
         self.records = Records(self.database, self.snapshots, self.locks)
@@ -136,7 +140,9 @@ class Store:
             self.content.mark_durable(blobs)
             self.snapshots.mark_durable(snapshots)
 
-    def sync_later(self, then: Callable[[], None] | None = None) -> None:
+    def sync_later(
+        self, then: Callable[[], None] | None = None, *, later: Later = run_detached
+    ) -> None:
         """Close the store; make everything durable and tidy up in a process of its own.
 
         Call it last and without threads. The child holds none of the caller's descriptors and
@@ -147,7 +153,7 @@ class Store:
         self._end()
         if has_work or then is not None or not trash.is_empty(self.paths.trash):
             self.database.forget()  # closing it checkpoints, for 15 ms; the process ends instead
-            run_detached(lambda: self._sync_and_tidy(then))
+            later(lambda: self._sync_and_tidy(then))
         else:
             self.database.close()
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from builder.oci.digest import Digest
 from builder.store import inventory as inventories
 from builder.store.inventory import Inventory, Parts, blob_bytes, parts_of, snapshot_bytes
-from builder.store.snapshots import directory_size
+from builder.store.sizes import directory_size
 from builder.store.store import Store
 from builder.values import NamedTuple
 

@@ -11,10 +11,13 @@ from builder.engine import cache_document
 from builder.engine.cache import StoreCache
 from builder.engine.cache_document import CachedLayer, CacheDocument, CarriedRecord
 from builder.engine.cache_layout import CacheLayout
-from builder.engine.carried_cache import CacheChain, CarriedCache
+from builder.engine.carried_cache import CacheChain, CarriedCache, LateCache
+from builder.errors import Cancelled, NetworkError
 from builder.exporters.layout import REF_NAME
 from builder.oci import media
+from builder.oci.descriptor import Descriptor
 from builder.oci.digest import Digest, hex_of, key
+from builder.oci.provider import Stream
 from builder.solver.protocols import Cache, Result
 from builder.store.store import Store
 from tests.store.conftest import new_snapshot
@@ -46,6 +49,13 @@ def chained(path: Path, stack: ExitStack) -> tuple[Cache, Store, list[str]]:
     return chain, store, warnings
 
 
+def late(path: Path, stack: ExitStack) -> tuple[Cache, Store, list[str]]:
+    write_layout(path)
+    store = stack.enter_context(Store.open(str(path / "there")))
+    warnings: list[str] = []
+    return LateCache("late", lambda: opened(path, store)[0]), store, warnings
+
+
 def write_layout(path: Path) -> CacheLayout:
     """Build in one store, and write what came of it."""
     layout = CacheLayout(str(path / "layout"))
@@ -70,7 +80,7 @@ def write_layout(path: Path) -> CacheLayout:
     return layout
 
 
-def opened(path: Path, store: Store) -> tuple[Cache, Store, list[str]]:
+def opened(path: Path, store: Store) -> tuple[CarriedCache, Store, list[str]]:
     layout = CacheLayout(str(path / "layout"))
     warnings: list[str] = []
     cache = CarriedCache(
@@ -80,7 +90,7 @@ def opened(path: Path, store: Store) -> tuple[Cache, Store, list[str]]:
     return cache, store, warnings
 
 
-@pytest.fixture(params=[stored, carried, chained])
+@pytest.fixture(params=[stored, carried, chained, late])
 def filled(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Cache, Store]]:
     prepare: Prepare = request.param
     with ExitStack() as stack:
@@ -159,6 +169,89 @@ def test_a_damaged_layer_is_a_miss_that_is_told_once(tmp_path: Path, damage: str
 
         assert len(warnings) == 1
         assert store.records.find(FAST) is None
+
+
+class Nowhere:
+    """A place that cannot be reached; counts who tried."""
+
+    def __init__(self) -> None:
+        self.tries = 0
+
+    def open_blob(self, descriptor: Descriptor) -> Stream:
+        self.tries += 1
+        raise NetworkError(f"no way to {descriptor.digest}")
+
+
+def test_a_place_that_cannot_be_reached_is_tried_once(tmp_path: Path) -> None:
+    document = cache_document.load(write_layout(tmp_path), "latest")
+    second = CarriedRecord(OTHER, OTHER, "\x1b[2J", (0,))
+    nowhere, warnings = Nowhere(), list[str]()
+    with Store.open(str(tmp_path / "there")) as store:
+        cache = CarriedCache(
+            store, document._replace(records=(*document.records, second)), nowhere,
+            name="gone", warn=warnings.append, token=CancelToken(),
+        )  # fmt: skip
+
+        assert [cache.find(wanted) for wanted in (FAST, SLOW, OTHER)] == [None] * 3
+
+    assert nowhere.tries == 1
+    assert len(warnings) == 1
+
+
+def test_a_broken_layer_costs_the_records_that_need_it_and_no_others(tmp_path: Path) -> None:
+    layout = write_layout(tmp_path)
+    document = cache_document.load(layout, "latest")
+    lower = CarriedRecord(OTHER, OTHER, "lower", (0,))
+    blob = document.layers[1].layer.descriptor.digest
+    Path(layout.path, "blobs/sha256", hex_of(blob)).unlink()
+    warnings: list[str] = []
+    with Store.open(str(tmp_path / "there")) as store:
+        cache = CarriedCache(
+            store, document._replace(records=(*document.records, lower)), layout,
+            name="broken", warn=warnings.append, token=CancelToken(),
+        )  # fmt: skip
+
+        assert cache.find(FAST) is None
+        assert not cache.is_far(SLOW)
+        assert cache.find(OTHER) is not None
+        assert len(warnings) == 1
+
+
+def test_a_cancelled_look_up_is_no_fault_of_the_cache(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        layout = write_layout(tmp_path)
+        store = stack.enter_context(Store.open(str(tmp_path / "there")))
+        token, warnings = CancelToken(), list[str]()
+        token.cancel()
+        cache = CarriedCache(
+            store, cache_document.load(layout, "latest"), layout,
+            name="local", warn=warnings.append, token=token,
+        )  # fmt: skip
+
+        with pytest.raises(Cancelled):
+            cache.find(FAST)
+
+        assert warnings == []
+
+
+def test_a_cache_is_opened_when_the_store_does_not_know(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        own, _store, _warnings = stored(tmp_path, stack)
+        times: list[int] = []
+
+        def open_cache() -> None:
+            times.append(1)
+
+        chain = CacheChain(own, [LateCache("x", open_cache)], lambda *_: None)
+
+        assert not chain.is_far(FAST)
+        assert chain.find(FAST) is not None
+        assert times == []
+        assert chain.is_far(OTHER)
+        assert chain.find(OTHER) is None
+        assert chain.find(OTHER) is None
+        assert not chain.is_far(OTHER)
+        assert times == [1]
 
 
 def test_a_layer_that_is_not_what_its_record_says_is_refused(tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ def test_the_diff_holds_the_changes_alone(store: Store) -> None:
 
 
 def test_the_parent_is_untouched(store: Store) -> None:
-    parent = store.snapshots.parent(changed(store))
+    parent = store.snapshots.base(changed(store))
 
     with store.snapshots.viewed(parent) as fd:
         assert read(fd, "etc/changed") == "before"
@@ -217,7 +217,7 @@ def test_layers_of_a_chain_are_equal_whoever_made_the_snapshots(store: Store) ->
     layers = store.layers.ensure_all(snapshot, "none")
 
     assert len(layers) == 2
-    assert store.layers.by_chain(layers[0].diff_id) == store.snapshots.parent(snapshot)
+    assert store.layers.by_chain(layers[0].diff_id) == store.snapshots.base(snapshot)
     assert store.layers.ensure_all(snapshot, "none") == layers
 
 

@@ -36,6 +36,10 @@ class Files:
         except FileNotFoundError:
             raise NotFound(str(digest)) from None
 
+    def is_as_written(self, digest: Digest, fd: int) -> bool:
+        del digest, fd
+        return False
+
 
 def layer_tar(**files: bytes) -> bytes:
     out = io.BytesIO()

@@ -117,7 +117,7 @@ def test_a_failed_export_leaves_what_was_there(store: Store, tmp_path: Path, kin
     dest.write_bytes(b"older")
     missing = Layer(digest_of(b""), Descriptor(media.LAYER_GZIP, digest_of(b"gone"), 4))
     output = parse_output(f"type={kind},dest={dest}")
-    broken = Snapshot(1, None, str(tmp_path / "gone"), 1)
+    broken = Snapshot(1, None, str(tmp_path / "gone"), 1, 1)
 
     with pytest.raises((NotFound, StoreError, OSError)):
         export(output, [image_of(missing)._replace(snapshot=broken)], store)
@@ -304,6 +304,36 @@ def test_an_empty_root_makes_an_empty_folder(store: Store, tmp_path: Path) -> No
 
 def test_nothing_is_written_for_the_cache_only(store: Store) -> None:
     assert export(Output("cacheonly"), [], store).descriptor is None
+
+
+@pytest.mark.parametrize("is_touched", [False, True])
+def test_a_large_layer_is_exported_as_it_is(
+    store: Store,
+    tmp_path: Path,
+    is_touched: bool,  # noqa: FBT001 - pytest passes it
+) -> None:
+    result = image(store, os.urandom(5 << 20))
+    digest = result.layers[0].descriptor.digest
+    if is_touched:  # it is read again
+        os.utime(store.content.path(digest), (1, 1))
+
+    export(Output("oci", str(tmp_path / "a.tar")), [result], store)
+
+    assert digest_of(blobs_in(tmp_path / "a.tar")[blob_name(digest)]) == digest
+
+
+def test_a_large_layer_that_somebody_changed_is_never_exported(
+    store: Store, tmp_path: Path
+) -> None:
+    result = image(store, os.urandom(5 << 20))
+    path = store.content.path(Digest(result.layers[0].descriptor.digest))
+    os.chmod(path, 0o600)
+    with open(path, "r+b") as blob:
+        blob.write(b"X")
+    os.utime(path, (1, 1))  # a clock may stand still for some milliseconds
+
+    with pytest.raises(StoreError, match="corrupt"):
+        export(Output("oci", str(tmp_path / "a.tar")), [result], store)
 
 
 def test_a_corrupt_layer_of_the_store_is_never_exported(store: Store, tmp_path: Path) -> None:

@@ -317,3 +317,25 @@ def test_the_digest_of_a_tree_is_a_function_of_the_tree(
             found.append(whole.digest(ALL))
 
     assert found[0] == found[1]
+
+
+def test_names_of_one_file_are_told_from_equal_files(root: Path) -> None:
+    (root / "d/one").write_text("same")
+    (root / "d/other").write_text("same")
+    apart = digest(root, ALL), digest(root, Selector("d")), digest(root, Selector("d/other"))
+
+    (root / "d/other").unlink()
+    os.link(root / "d/one", root / "d/other")
+    joined = digest(root, ALL), digest(root, Selector("d")), digest(root, Selector("d/other"))
+
+    assert joined[0] != apart[0]
+    assert joined[1] != apart[1]
+    assert joined[2] == apart[2]
+
+
+def test_a_name_elsewhere_does_not_count(root: Path, tmp_path: Path) -> None:
+    before = digest(root, ALL)
+
+    os.link(root / "d/e/f", tmp_path / "elsewhere")
+
+    assert digest(root, ALL) == before

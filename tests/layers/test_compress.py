@@ -5,6 +5,7 @@ import random
 import threading
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import pytest
 import pyzstd as zstd
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from builder.errors import KernelError
 from builder.layers.compress import Blob, Compressor, recompress
 from builder.layers.stream import BytesSource, decompressed
+from builder.layers.tar import BUFFER_BYTES
 from builder.oci.digest import Digest
 from builder.oci.media import Compression
 
@@ -115,7 +117,7 @@ def test_levels_trade_size_for_time(out: int) -> None:
 def test_a_small_blob_starts_no_thread(out: int) -> None:
     before = threading.active_count()
     with Compressor(out, "gzip") as compressor:
-        compressor.write(content(MIB))
+        compressor.write(content(BUFFER_BYTES))
         during = threading.active_count()
         compressor.finish()
 
@@ -155,3 +157,45 @@ def test_memory_stays_flat_while_reading_what_was_written(out: int) -> None:
 
     assert max(pieces) <= MIB
     assert sum(pieces) == 6 * MIB
+
+
+@pytest.mark.parametrize("compression", ["gzip", "zstd", "none"])
+@pytest.mark.parametrize("size", [0, 40_000, BUFFER_BYTES - 7, 3 * MIB + 5])
+def test_a_file_that_is_copied_gives_the_same_blob(
+    out: int, tmp_path: Path, compression: Compression, size: int
+) -> None:
+    plain = content(size)
+    (tmp_path / "f").write_bytes(plain)
+    expected = compressed(out, [b"header", plain, b"end"], compression)
+    os.ftruncate(out, 0)
+    os.lseek(out, 0, os.SEEK_SET)
+
+    with (tmp_path / "f").open("rb") as file, Compressor(out, compression) as compressor:
+        compressor.write(b"header")
+        copied = compressor.copy(file.fileno(), size)
+        compressor.write(b"end")
+        blob = compressor.finish()
+
+    assert (copied, blob) == (size, expected)
+    assert EXPAND[compression](written(out)) == b"header" + plain + b"end"
+
+
+def test_a_file_that_became_shorter_is_copied_as_far_as_it_goes(out: int, tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(b"short")
+
+    with (tmp_path / "f").open("rb") as file, Compressor(out, "gzip") as compressor:
+        copied = compressor.copy(file.fileno(), 100)
+        blob = compressor.finish()
+
+    assert (copied, blob.uncompressed_bytes) == (5, 5)
+
+
+def test_a_block_of_gzip_knows_the_end_of_the_one_before(out: int) -> None:
+    noise = random.Random(1)
+    end, other = noise.randbytes(16 << 10), noise.randbytes(16 << 10)
+    start = noise.randbytes(BUFFER_BYTES - len(end))
+
+    repeated = compressed(out, [start + end + end], "gzip").size_bytes
+    different = compressed(out, [start + end + other], "gzip").size_bytes
+
+    assert repeated < different - 15_000

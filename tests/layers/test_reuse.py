@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from builder.graph.ops import Copy, Owner
 from builder.graph.vertex import Selector
 from builder.layers.copy import copy
-from builder.layers.reuse import Earlier, Lowers, Made
+from builder.layers.made import Made
+from builder.layers.reuse import Earlier, Lowers
 from tests.layers.matcher import context, stage
 
 MTIME_NS = 1_500_000_000_000_000_000
@@ -39,7 +40,7 @@ class Place:
         action = Copy(0, "/", "/app/")._replace(**fields)  # type: ignore[arg-type]
         with context(self.source) as tree:
             tree.digest(Selector("/"))
-            known = str(self.top) if self.made.files else None
+            known = (str(self.top),) if self.made.records else ()
             earlier = Earlier(tree, known, self.made)
             copy(action, tree, fd, upper=str(root), reuse=earlier)
             earlier.close()
@@ -115,18 +116,18 @@ def test_another_owner_is_no_reason_to_touch_the_first(place: Place) -> None:
 @settings(max_examples=50)
 def test_what_was_made_is_read_as_it_was_written(files: dict[str, bytes]) -> None:
     made = Made()
-    made.files = {
+    made.records = {
         name.encode("utf-8", "replace").decode(): record
         for name, record in files.items()
         if "\0" not in name and name
     }
 
-    assert Made(made.packed()).files == made.files
+    assert Made(made.packed()).records == made.records
 
 
 def test_what_was_damaged_counts_as_nothing() -> None:
     for content in (b"", b"x", b"5\nab", b"2\nabc", b"-1\n"):
-        assert Made(content).files == {}
+        assert Made(content).records == {}
 
 
 def test_a_stage_is_linked_from_its_topmost_layer(place: Place) -> None:

@@ -49,6 +49,17 @@ def test_a_config_survives_its_json(run: RunConfig, diff_ids: list[str]) -> None
     assert config.parse_config(config.to_json(image)) == image
 
 
+def test_an_image_of_a_thousand_steps_is_read_and_one_of_too_many_is_not() -> None:
+    layer = Descriptor(media.LAYER_GZIP, digest_of(b"layer"), 5)
+    manifest = Manifest(media.MANIFEST, Descriptor(media.CONFIG, digest_of(b""), 0), (layer,))
+    thousand = manifest._replace(layers=(layer,) * 1_050)
+    too_many = manifest._replace(layers=(layer,) * (descriptor.MAX_LAYERS + 1))
+
+    assert parse_manifest_or_index(descriptor.to_json(thousand)) == thousand
+    with pytest.raises(InvalidImage, match="layers"):
+        parse_manifest_or_index(descriptor.to_json(too_many))
+
+
 def test_a_document_that_is_both_manifest_and_index_is_refused() -> None:
     content = json.dumps({"schemaVersion": 2, "manifests": [], "layers": []})
 

@@ -22,6 +22,10 @@ class DictCache:
         self.records: dict[Digest, Result] = {}
         self._locks: dict[Digest, threading.Lock] = {}
 
+    def is_far(self, key: Digest) -> bool:
+        del key
+        return False
+
     def find(self, key: Digest) -> Result | None:
         return self.records.get(key)
 
@@ -36,6 +40,22 @@ class DictCache:
         del token
         with self._locks.setdefault(key, threading.Lock()):
             yield
+
+
+class FarCache(DictCache):
+    """Knows only what takes long to find; remembers which threads looked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lookers: set[int] = set()
+
+    def is_far(self, key: Digest) -> bool:
+        del key
+        return True
+
+    def find(self, key: Digest) -> Result | None:
+        self.lookers.add(threading.get_ident())
+        return super().find(key)
 
 
 class ScriptedWorker:
@@ -105,6 +125,31 @@ def test_an_unchanged_build_executes_nothing() -> None:
     assert worker.executed == []
     assert second.snapshot == first.snapshot
     assert second.is_cached
+
+
+def test_what_takes_long_to_find_is_looked_for_in_the_pool() -> None:
+    cache, worker = FarCache(), ScriptedWorker({"src": "1"}, {})
+    base = run("deps", Vertex(Scratch()))
+    target = run("make", copy("src", Vertex(Context("c")), base))
+    first, events = solve(target, cache, worker), list[Event]()
+    worker.executed.clear()
+
+    second = solve(target, cache, worker, events)
+
+    assert worker.executed == []
+    assert second.snapshot == first.snapshot
+    assert threading.get_ident() not in cache.lookers
+    assert len(events) == len({event.step for event in events if isinstance(event, Cached)}) == 3
+
+
+def test_steps_that_share_an_input_look_for_it_once_in_the_pool() -> None:
+    cache, worker = FarCache(), ScriptedWorker({}, {})
+    shared = run("shared", Vertex(Scratch()))
+    target = copy("x", run("left", shared), run("right", shared))
+
+    solve(target, cache, worker)
+
+    assert sorted(worker.executed) == ["COPY x", "left", "right", "shared"]
 
 
 def test_a_changed_context_file_rebuilds_what_reads_it() -> None:

@@ -181,3 +181,23 @@ def test_every_put_round_trips(
 
         assert read == contents
         assert {digest for digest, _ in store.content.walk()} == set(digests)
+
+
+def test_what_was_written_here_is_known_until_somebody_touches_it(store: Store) -> None:
+    digest = store.content.put(b"hello")
+    fd = store.content.open(digest)
+    before = store.content.is_as_written(digest, fd)
+
+    os.truncate(store.content.path(digest), 3)
+
+    assert (before, store.content.is_as_written(digest, fd)) == (True, False)
+    os.close(fd)
+
+
+def test_what_another_process_wrote_is_not_known(store: Store) -> None:
+    digest = store.content.put(b"hello")
+    with Store.open(store.paths.root) as other:
+        fd = other.content.open(digest)
+
+        assert not other.content.is_as_written(digest, fd)
+        os.close(fd)

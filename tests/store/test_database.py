@@ -171,6 +171,26 @@ def test_a_file_found_broken_in_mid_block_is_replaced_after_it(opened: Opened) -
     assert database.query("SELECT count(*) FROM memos") == [(0,)]
 
 
+def test_a_database_of_the_first_format_is_brought_up_to_date(opened: Opened) -> None:
+    connection = sqlite3.connect(opened.path)
+    now = connection.execute("SELECT sql FROM sqlite_schema ORDER BY name").fetchall()
+    connection.execute("DROP INDEX snapshots_by_origin")
+    for column in ("same_as", "is_patch"):
+        connection.execute(f"ALTER TABLE snapshots DROP COLUMN {column}")
+    connection.execute("INSERT INTO snapshots VALUES (7, NULL, 1, 1, '', NULL, 'old', 5, 6, 7)")
+    connection.execute("PRAGMA user_version = 1")
+    connection.commit()
+    connection.close()
+
+    rows = opened.again().query("SELECT id, name, is_patch, same_as FROM snapshots")
+
+    assert rows == [(7, "old", 0, None)]
+    connection = sqlite3.connect(opened.path)
+    columns = connection.execute("SELECT name FROM sqlite_schema ORDER BY name").fetchall()
+    connection.close()
+    assert len(columns) == len(now)
+
+
 def test_a_newer_format_is_refused_and_left_alone(opened: Opened) -> None:
     connection = sqlite3.connect(opened.path)
     connection.execute("PRAGMA user_version = 99")

@@ -12,7 +12,7 @@ from builder.store.gc import Pruned, Scope, collect, prune, sweep
 from builder.store.marking import Policy
 from builder.store.snapshotter import Snapshot
 from builder.store.store import Store
-from tests.store.conftest import new_image, new_snapshot
+from tests.store.conftest import AddImage, new_image, new_snapshot
 
 pytestmark = pytest.mark.root
 
@@ -242,3 +242,57 @@ def test_a_removal_changes_the_generation(store: Store) -> None:
         prune(again, Scope())
 
     assert os.stat(store.paths.index).st_ino != before
+
+
+def test_a_state_keeps_the_one_whose_changes_it_has(store: Store, add_image: AddImage) -> None:
+    donor = cached(store, "donor")
+    base = cached(store, "base")
+    adopted = store.snapshots.adopt(base, donor)
+    store.images.tag(APP, add_image(store, adopted))
+    again = reopened(store)
+
+    prune(again, Scope())
+
+    kept = {row[0] for row in again.database.query("SELECT id FROM snapshots")}
+    assert kept == {donor.id, base.id, adopted.id}
+    assert names_in(again, adopted.id) == ["base", "donor"]
+
+
+def test_a_state_goes_before_the_one_whose_changes_it_has(store: Store) -> None:
+    donor = cached(store, "donor")
+    adopted = store.snapshots.adopt(None, donor)
+    store.records.save(
+        key("fast", "adopted"), key("slow", "adopted"), snapshot=adopted.id,
+        step=key("step", "adopted"), name="adopted", parts=(),
+    )  # fmt: skip
+    age(store, donor, 1000)
+    again = reopened(store)
+
+    prune(again, Scope(ids=(str(donor.id),)))
+    assert len(again.database.query("SELECT id FROM snapshots")) == 2
+    prune(again, Scope())
+
+    assert again.database.query("SELECT id FROM snapshots") == []
+
+
+def test_what_a_state_was_corrected_from_stays(store: Store, add_image: AddImage) -> None:
+    first = cached(store, "first")
+    active = store.snapshots.prepare(first)
+    with store.snapshots.mounted(active) as fd:
+        os.close(os.open("second", os.O_CREAT | os.O_WRONLY, 0o644, dir_fd=fd))
+    patch = store.snapshots.commit(active, is_patch=True)
+    store.images.tag(APP, add_image(store, patch))
+    again = reopened(store)
+
+    prune(again, Scope())
+
+    assert names_in(again, patch.id) == ["first", "second"]
+    found = again.snapshots.get(patch.id)
+    assert [one.id for one in again.snapshots.chain(found)] == [patch.id]
+    assert [one.id for one in again.snapshots.stack(found)] == [first.id, patch.id]
+    assert again.snapshots.base(found) is None
+
+
+def names_in(store: Store, snapshot_id: int) -> list[str]:
+    with store.snapshots.viewed(store.snapshots.get(snapshot_id)) as fd:
+        return sorted(os.listdir(fd))

@@ -15,7 +15,15 @@ def forests(draw: st.DrawFn) -> list[Node]:
     for index in range(count):
         parent = draw(st.none() | st.integers(0, index - 1)) if index else None
         age_s = draw(st.integers(-100, 5000))
-        nodes.append(Node("snapshot", str(index), parent, NOW_S - age_s, draw(st.integers(0, 100))))
+        nodes.append(
+            Node(
+                "snapshot",
+                str(index),
+                () if parent is None else (parent,),
+                NOW_S - age_s,
+                draw(st.integers(0, 100)),
+            )
+        )
     return nodes
 
 
@@ -30,7 +38,7 @@ def test_nothing_needed_goes_and_everything_else_may(
     nodes: list[Node], data: st.DataObject
 ) -> None:
     needed = needed_of(nodes, data)
-    kept = with_ancestors(needed, {i: node.parent for i, node in enumerate(nodes)})
+    kept = with_ancestors(needed, {i: node.below for i, node in enumerate(nodes)})
 
     order = eviction_order(nodes, needed)
 
@@ -43,7 +51,7 @@ def test_children_go_before_their_parents(nodes: list[Node], data: st.DataObject
     order = eviction_order(nodes, needed_of(nodes, data))
 
     for place, index in enumerate(order):
-        children = [i for i, node in enumerate(nodes) if node.parent == index]
+        children = [i for i, node in enumerate(nodes) if index in node.below]
         assert set(children) <= set(order[:place])
 
 
@@ -56,7 +64,7 @@ def test_of_what_may_go_the_least_recently_used_goes_first(nodes: list[Node]) ->
         leaves = [
             node.last_used_s
             for i, node in enumerate(nodes)
-            if i not in gone and all(n.parent != i or j in gone for j, n in enumerate(nodes))
+            if i not in gone and all(i not in n.below or j in gone for j, n in enumerate(nodes))
         ]
         assert nodes[index].last_used_s == min(leaves)
 
@@ -78,7 +86,7 @@ def test_a_policy_is_kept(nodes: list[Node], data: st.DataObject, policy: Policy
     if policy.unused_s:
         assert all(NOW_S - nodes[i].last_used_s >= policy.unused_s for i in chosen)
     gone = set(chosen)
-    assert all(i in gone for i, node in enumerate(nodes) if node.parent in gone)
+    assert all(i in gone for i, node in enumerate(nodes) if gone.intersection(node.below))
 
 
 @given(nodes=forests(), limit=st.integers(0, 400))
@@ -93,12 +101,12 @@ def test_no_more_goes_than_the_limit_asks_for(nodes: list[Node], limit: int) -> 
 
 
 def test_without_limits_all_that_is_unused_goes() -> None:
-    nodes = [Node("s", "a", None, 1, 10), Node("s", "b", 0, 2, 10), Node("s", "c", None, 3, 10)]
+    nodes = [Node("s", "a", (), 1, 10), Node("s", "b", (0,), 2, 10), Node("s", "c", (), 3, 10)]
 
     assert evicted(nodes, {2}, Policy(), Space(30, 0), now_s=NOW_S) == [1, 0]
 
 
 def test_a_clock_that_jumped_back_keeps_things() -> None:
-    nodes = [Node("s", "future", None, NOW_S + 500, 10)]
+    nodes = [Node("s", "future", (), NOW_S + 500, 10)]
 
     assert evicted(nodes, set(), Policy(unused_s=60), Space(10, 0), now_s=NOW_S) == []

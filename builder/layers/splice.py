@@ -1,0 +1,136 @@
+"""A layer made from an earlier one of which a patch changed a few files: the rest is not read.
+
+What comes out is byte for byte what a walk over all files would give. The earlier layer's members
+are copied as a stream, with those of the patch in their place.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from builder.errors import InvalidImage
+from builder.layers.compress import Blob, Compressor
+from builder.layers.diff import changes
+from builder.layers.layer import add_change
+from builder.layers.members import Members
+from builder.layers.names import is_in
+from builder.layers.prefetch import Prefetch
+from builder.layers.stream import Decompressed, Digesting, FdSource, Source
+from builder.layers.tar import PIECE_BYTES, WHITEOUT_PREFIX, Entry
+from builder.layers.tarwriter import Writer
+from builder.oci.digest import Digest
+from builder.oci.media import Compression
+from builder.values import NamedTuple
+
+
+class Earlier(NamedTuple):
+    """A layer that is here: where its members are, and its blob, to be read from its beginning."""
+
+    members: Members
+    fd: int
+    digest: Digest
+
+
+def can_splice(patch: str, bases: Sequence[str], earlier: Members, *, userxattr: bool) -> bool:
+    """Whether a patch's directory tells all that differs, without a look at the base.
+
+    It does not for what the base has as well, unless that is a directory, nor for hard links.
+    """
+    for change in changes(patch, (), userxattr=userxattr, is_patch=True):
+        entry = change.entry
+        name = _deleted(entry) or entry.name
+        is_there = earlier.position(name)[1]
+        if entry.kind == "hardlink" or (_deleted(entry) and not is_there):
+            return False
+        if entry.kind != "directory" and any(is_in(base, name) for base in bases):
+            return False
+    return True
+
+
+def write_spliced(
+    patch: str,
+    earlier: Earlier,
+    out_fd: int,
+    *,
+    compression: Compression,
+    level: int | None,
+    userxattr: bool,
+) -> tuple[Blob, Members]:
+    """Write the layer of an earlier one and its patch, for which `can_splice` holds.
+
+    Raises InvalidImage if the earlier blob is not what its name says: nothing written is of use.
+    """
+    packed = Digesting(FdSource(earlier.fd))
+    with (
+        Prefetch(Decompressed(packed)) as plain,
+        Compressor(out_fd, compression, level) as compressor,
+    ):
+        splice = _Splice(earlier.members, plain, Writer(compressor.write, compressor.copy))
+        for change in changes(patch, (), userxattr=userxattr, is_patch=True):
+            deleted = _deleted(change.entry)
+            if deleted is None:
+                splice.replace(change.entry)
+                add_change(splice.writer, change, splice.members)
+            else:
+                splice.remove(deleted)
+        splice.finish()
+        if packed.digest != earlier.digest:
+            raise InvalidImage(f"the blob {earlier.digest} is damaged")
+        return compressor.finish(), splice.members
+
+
+class _Splice:
+    """A position in the earlier archive, and the new one that grows from it."""
+
+    def __init__(self, earlier: Members, plain: Source, writer: Writer) -> None:
+        self._earlier = earlier
+        self._plain = plain
+        self._at = 0
+        self.writer = writer
+        self.members = Members()
+
+    def replace(self, entry: Entry) -> None:
+        """Come to where a member belongs, and pass over the one that it replaces."""
+        at, is_there = self._earlier.position(entry.name)
+        self._keep(at)
+        if is_there:
+            self._skip(at + 1 if entry.kind == "directory" else self._earlier.end(at))
+
+    def remove(self, name: str) -> None:
+        """Pass over a member and all below it."""
+        at, _ = self._earlier.position(name)
+        self._keep(at)
+        self._skip(self._earlier.end(at))
+
+    def finish(self) -> None:
+        """Take over what is left, and end the archive."""
+        self._keep(len(self._earlier.names))
+        self.writer.close()
+        while self._plain.read(PIECE_BYTES):
+            pass
+
+    def _keep(self, end: int) -> None:
+        for piece in self._pieces(end):
+            self.writer.add_packed(piece)
+        self.members.extend(self._earlier, self._at, end)
+        self._at = end
+
+    def _skip(self, end: int) -> None:
+        for _ in self._pieces(end):
+            pass
+        self._at = end
+
+    def _pieces(self, end: int) -> Iterator[bytes]:
+        left = self._earlier.size_bytes(self._at, end)
+        while left:
+            piece = self._plain.read(min(left, PIECE_BYTES))
+            if not piece:
+                raise InvalidImage("an earlier layer is shorter than its members")
+            left -= len(piece)
+            yield piece
+
+
+def _deleted(entry: Entry) -> str | None:
+    """Name what a whiteout deletes; None for any other member."""
+    directory, slash, last = entry.name.rpartition("/")
+    if not last.startswith(WHITEOUT_PREFIX):
+        return None
+    return f"{directory}{slash}{last.removeprefix(WHITEOUT_PREFIX)}"
