@@ -60,7 +60,7 @@ GROUPS: dict[str, dict[str, str]] = {
     "builder": {"build": "build", "prune": "builder_prune"},
     "cache": {word: f"cache_{word}" for word in ("export", "import", "inspect", "ls", "rm")},
     "manifest": {
-        word: f"manifest_{word}" for word in ("annotate", "create", "inspect", "push", "rm")
+        word: f"manifest_{word}" for word in ("annotate", "create", "inspect", "ls", "push", "rm")
     },
 }
 

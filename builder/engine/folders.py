@@ -55,7 +55,9 @@ def read_layout(
     if len(digests) != 1:
         names = sorted({entry.annotation(REF_NAME) or entry.digest for entry in index.manifests})
         raise NotFound(
-            f"{location} holds {len(digests)} images {name or 'without asking for a name'}",
+            f"{location} holds no image named {name!r}"
+            if name
+            else f"{location} holds {len(digests)} images, and none is named",
             fix=f"name one of {', '.join(names[:20])}" if names else None,
         )
     root = fitting[0]._replace(annotations=())

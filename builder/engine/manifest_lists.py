@@ -1,7 +1,7 @@
 """Lists of manifests in the making: images of several platforms put together by hand.
 
-A list is kept by name until it is pushed. Its entries remember where each manifest came from, so
-that a push brings along what the destination lacks.
+A list is kept by name until it is removed. Its entries remember where each manifest came from, so
+that a push brings along what the destination lacks; what is in the store stays there.
 """
 
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from builder.concurrency import CancelToken
 from builder.engine.copies import Copier
 from builder.engine.steps import reported
-from builder.errors import Conflict, NotFound
+from builder.errors import Conflict, NotFound, UsageError
 from builder.events import Sink
 from builder.oci import json, media
 from builder.oci.config import MAX_CONFIG_BYTES, parse_config
@@ -19,27 +19,19 @@ from builder.oci.descriptor import (
     Index,
     Manifest,
     describe,
-    descriptor_json,
-    parse_descriptor,
     to_json,
 )
 from builder.oci.digest import Digest
 from builder.oci.platform import Platform, normalized
 from builder.oci.reference import Reference, parse_reference
+from builder.oci.transport import REGISTRY
 from builder.registry.client import Registries
 from builder.registry.pull import Located, Source
 from builder.registry.push import Pusher
+from builder.store.lists import MAX_ENTRIES, parse_list
+from builder.store.lists import ListEntry as Entry
 from builder.store.store import Store
 from builder.values import NamedTuple
-
-MAX_ENTRIES = 1000
-
-
-class Entry(NamedTuple):
-    """One manifest of a list, and the reference by which it is fetched."""
-
-    descriptor: Descriptor
-    source: str
 
 
 class Annotation(NamedTuple):
@@ -69,35 +61,46 @@ class ManifestLists:
 
         Raises Conflict.
         """
-        known = self._entries(name)
-        if known is not None and not is_amended:
-            raise Conflict(f"there is a list {name} already", fix="add --amend, or remove it first")
-        entries = {entry.descriptor.digest: entry for entry in known or ()}
-        for manifest in manifests:
-            for entry in self._found(manifest):
-                entries[entry.descriptor.digest] = entry
-        self._save(name, list(entries.values()))
+        with self._store.key_lock(f"list {parse_reference(name)}", self._token):
+            known = self._entries(name)
+            if known is not None and not is_amended:
+                raise Conflict(
+                    f"there is a list {name} already", fix="add --amend, or remove it first"
+                )
+            entries = {entry.descriptor.digest: entry for entry in known or ()}
+            for manifest in manifests:
+                for entry in self._found(manifest):
+                    entries[entry.descriptor.digest] = entry
+            self._save(name, list(entries.values()))
 
     def annotate(self, name: str, manifest: str, annotation: Annotation) -> None:
         """Say for which platform a manifest is, or annotate it; raise NotFound."""
-        entries = self._required(name)
-        changed = [
-            _annotated(entry, annotation) if _is_meant(entry, manifest) else entry
-            for entry in entries
-        ]
-        if changed == entries and not any(_is_meant(entry, manifest) for entry in entries):
-            raise NotFound(f"the list {name} has no manifest {manifest}")
-        self._save(name, changed)
+        with self._store.key_lock(f"list {parse_reference(name)}", self._token):
+            entries = self._required(name)
+            if not any(_is_meant(entry, manifest) for entry in entries):
+                raise NotFound(f"the list {name} has no manifest {manifest}")
+            changed = [
+                _annotated(entry, annotation) if _is_meant(entry, manifest) else entry
+                for entry in entries
+            ]
+            self._save(name, changed)
 
     def inspect(self, name: str) -> bytes:
-        """Give the document of a name: a list of ours, an image of the store, or a registry's."""
+        """Give the document of a name: a list of ours, an image of the store, or a registry's.
+
+        `docker://NAME` asks the registry alone.
+        """
+        if name.startswith(REGISTRY):
+            return self._remote(parse_reference(name.removeprefix(REGISTRY)))
         entries = self._entries(name)
         if entries is not None:
             return to_json(_index(entries))
         image = self._store.images.resolve(name)
         if image is not None:
             return self._store.content.read(image.descriptor.digest, limit=MAX_MANIFEST_BYTES)
-        reference = parse_reference(name)
+        return self._remote(parse_reference(name))
+
+    def _remote(self, reference: Reference) -> bytes:
         wanted = str(reference.digest or reference.tag)
         return self._registries.first(reference, lambda one: one.manifest(wanted))[1].content
 
@@ -126,12 +129,12 @@ class ManifestLists:
         return root.digest
 
     def remove(self, name: str) -> None:
-        """Forget a list."""
+        """Forget a list; what it held may be collected."""
         self._required(name)
-        self._store.records.remember(_key(name), b"")
+        self._store.lists.remove(parse_reference(name))
 
     def _found(self, name: str) -> list[Entry]:
-        reference = parse_reference(name)
+        reference = parse_reference(name.removeprefix(REGISTRY))
         image = self._store.images.get(reference)
         if image is not None:
             return self._stored(image.descriptor, reference)
@@ -172,24 +175,23 @@ class ManifestLists:
         return entries
 
     def _entries(self, name: str) -> list[Entry] | None:
-        packed = self._store.records.memo(_key(name))
+        reference = parse_reference(name)
+        entries = self._store.lists.get(reference)
+        if entries is not None:
+            return list(entries)
+        packed = self._store.records.memo(_old_key(reference))
         if not packed:
             return None
         value = json.load_object(packed, what="a list of manifests")
-        found = []
-        for one in json.members(value, "entries", limit=MAX_ENTRIES):
-            described = json.member(one, "descriptor") or {}
-            found.append(Entry(parse_descriptor(described), json.string(one, "source")))
-        return found
+        moved = parse_list(json.dumps({**value, "name": str(reference)})).entries
+        self._store.lists.save(reference, moved)
+        self._store.records.remember(_old_key(reference), b"")
+        return list(moved)
 
     def _save(self, name: str, entries: Sequence[Entry]) -> None:
-        packed = json.dumps({
-            "entries": [
-                {"descriptor": descriptor_json(one.descriptor), "source": one.source}
-                for one in entries
-            ]
-        })  # fmt: skip
-        self._store.records.remember(_key(name), packed)
+        if len(entries) > MAX_ENTRIES:
+            raise UsageError(f"a list has room for {MAX_ENTRIES} manifests")
+        self._store.lists.save(parse_reference(name), tuple(entries))
 
 
 def _entry(descriptor: Descriptor, reference: Reference) -> Entry:
@@ -241,5 +243,6 @@ def _origins(entries: Sequence[Entry], target: Reference) -> list[str]:
     return list(dict.fromkeys(names))[:3]
 
 
-def _key(name: str) -> bytes:
-    return f"manifest-list/1 {parse_reference(name)}".encode()
+def _old_key(reference: Reference) -> bytes:
+    """Where stores of the first version keep a list: among what collection may forget."""
+    return f"manifest-list/1 {reference}".encode()

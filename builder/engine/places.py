@@ -46,13 +46,13 @@ def parse_place(text: str) -> Place:
         return Place(STORE, text)
     if transport == "docker":
         if not rest.startswith("//"):
-            raise UsageError(f"{text!r} lacks slashes", fix=f"write docker://{rest}")
+            raise UsageError(f"{text!r} lacks slashes", fix=f"write docker://{rest.lstrip('/')}")
         return Place(transport, rest[2:])
-    if transport in {STORE, "dir"}:
+    if transport == STORE:
         return Place(transport, rest)
-    location, name = _named(rest)
+    location, name = (rest, "") if transport == "dir" else _named(rest)
     if not location:
-        raise UsageError(f"{text!r} names no path", fix=f"write {transport}:PATH[:NAME]")
+        raise UsageError(f"{text!r} names no path", fix=f"write {transport}:PATH")
     return Place(transport, location, name)
 
 

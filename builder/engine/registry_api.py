@@ -144,14 +144,20 @@ class RegistryUseCases:
         with self.registries(access) as registries:
             return registries.credentials.erase(credential_name(registries, registry))
 
-    def copy_image(self, request: "CopyRequest", access: Access) -> "Digest":
-        """Copy an image or artefact from one place to another, digests unchanged."""
+    def copy_image(
+        self, request: "CopyRequest", access: Access, targets: Access | None = None
+    ) -> "Digest":
+        """Copy an image or artefact from one place to another; `targets` reaches the second."""
         from builder.engine.copies import Copier
 
-        with self.registries(access) as registries:
-            return Copier(self.store, registries, self.token, self.sink, self.platform).copy(
-                request
+        with (
+            self.registries(access) as registries,
+            self.registries(access if targets is None else targets) as destinations,
+        ):
+            copier = Copier(
+                self.store, registries, self.token, self.sink, self.platform, targets=destinations
             )
+            return copier.copy(request)
 
     def manifest_bytes(self, name: str, access: Access) -> bytes:
         """Give the manifest, index or list of a name: our own list, the store's, a registry's."""

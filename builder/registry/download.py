@@ -50,6 +50,11 @@ class Stop:
         """End the group with an event of somebody else's too."""
         self._others.append(event)
 
+    def pause(self, seconds: float) -> None:
+        """Wait a little; raise Cancelled when it is over."""
+        self._event.wait(seconds)
+        self.check()
+
     def check(self) -> None:
         """Raise Cancelled when it is over."""
         self.token.check()

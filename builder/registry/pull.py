@@ -101,7 +101,7 @@ class Source:
 
     def pull_all(self, located: Located) -> None:
         """Fetch everything below the root, of whatever kind; children come before parents."""
-        documents = self._tree(located.repositories, located.root)
+        documents = self.documents(located)
         blobs = [
             blob
             for fetched in documents
@@ -111,6 +111,10 @@ class Source:
         self.fetch_blobs(located, blobs)
         for fetched in reversed(documents):
             self._store.content.put(fetched.content)
+
+    def documents(self, located: Located) -> list[Fetched]:
+        """Fetch all documents below the root; parents come before children."""
+        return self._tree(located.repositories, located.root)
 
     def downloader(self, located: Located) -> Downloader:
         """Make what fetches this image's blobs."""
@@ -182,13 +186,18 @@ class Source:
         raise InvalidImage("the indexes are nested too deeply")
 
 
+def is_image(manifest: Manifest) -> bool:
+    """Whether a manifest is that of an image, not of an artefact of another kind."""
+    layers_are = all(media.is_layer(layer.media_type) for layer in manifest.layers)
+    return manifest.config.media_type in CONFIGS and layers_are
+
+
 def image_manifest(fetched: Fetched) -> Manifest:
     """Give the manifest of an image; InvalidImage if it is an artefact of another kind."""
     if isinstance(fetched.document, Index):
         raise InvalidImage("an image index stands where a manifest is needed")
     manifest = fetched.document
-    layers_are = all(media.is_layer(layer.media_type) for layer in manifest.layers)
-    if manifest.config.media_type not in CONFIGS or not layers_are:
+    if not is_image(manifest):
         kind = manifest.artifact_type or manifest.config.media_type
         raise InvalidImage(
             f"{fetched.descriptor.digest} is an artefact of type {kind!r}, not an image",

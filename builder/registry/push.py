@@ -17,6 +17,7 @@ from builder.oci.descriptor import (
 )
 from builder.oci.digest import Digest
 from builder.registry.download import Report, Stop, unreported
+from builder.registry.failure import Refused
 from builder.registry.pull import outcome, raise_first
 from builder.registry.referrers import add_referrer
 from builder.registry.repository import DIGEST_HEADER, Repository
@@ -26,7 +27,11 @@ from builder.values import NamedTuple
 
 CONNECTIONS = 4
 SUBJECT_HEADER = "OCI-Subject"
-_FOREIGN = "nondistributable"
+_REFUSING_TYPES = frozenset({400, 405, 406, 415, 422})
+
+
+class ManifestRefused(RegistryError):
+    """A document that the registry does not take; perhaps it takes the other media types."""
 
 
 class Pushed(NamedTuple):
@@ -54,13 +59,20 @@ class Pusher:
         token: CancelToken,
         report: Report = unreported,
         origins: Callable[[Digest], Sequence[str]] = lambda _digest: (),
+        *,
+        obtain: Callable[[Descriptor], None] = lambda _blob: None,
     ) -> None:
-        """Keep the collaborators; `origins` names other repositories there that have a blob."""
+        """Keep the collaborators.
+
+        `origins` names other repositories there that have a blob. `obtain` is called for a blob
+        that has to be sent, before it is read.
+        """
         self._content = content
         self._repository = repository
         self._token = token
         self._report = report
         self._origins = origins
+        self._obtain = obtain
         self._sent: list[int] = []
 
     def push(self, root: Descriptor, names: Sequence[str]) -> Pushed:
@@ -84,13 +96,20 @@ class Pusher:
 
         Raises RegistryError.
         """
-        response = self._repository.session.request(
-            "PUT", self._repository.place(f"manifests/{name}"), accepted=(200, 201, 202),
-            headers={
-                "Content-Type": descriptor.media_type, "Content-Length": str(len(content)),
-            },
-            body=lambda: content, scope=self._repository.scope("pull,push"),
-        )  # fmt: skip
+        try:
+            response = self._repository.session.request(
+                "PUT", self._repository.place(f"manifests/{name}"), accepted=(200, 201, 202),
+                headers={
+                    "Content-Type": descriptor.media_type, "Content-Length": str(len(content)),
+                },
+                body=lambda: content, scope=self._repository.scope("pull,push"),
+            )  # fmt: skip
+        except Refused as error:
+            if error.status in _REFUSING_TYPES:
+                raise ManifestRefused(
+                    error.what, fix="perhaps it takes Docker's types: builder copy --format docker"
+                ) from None
+            raise
         self._repository.transport.finish(response)
         said = response.headers.get(DIGEST_HEADER, descriptor.digest)
         if said != descriptor.digest:
@@ -145,18 +164,15 @@ class Pusher:
     def _push_blob(self, blob: Descriptor, stop: Stop) -> None:
         try:
             stop.check()
-            if _is_foreign(blob) and not self._content.has(blob.digest):
+            if media.is_foreign(blob.media_type) and not self._content.has(blob.digest):
                 return
             upload = Upload(self._repository, blob, stop, self._report)
             if upload.is_there() or upload.mount(self._origins(blob.digest)):
                 self._report(blob.digest, blob.size_bytes, blob.size_bytes)
                 return
+            self._obtain(blob)
             upload.send(lambda: self._content.open(blob.digest))
             self._sent.append(blob.size_bytes)
         except BaseException:
             stop.set()
             raise
-
-
-def _is_foreign(blob: Descriptor) -> bool:
-    return _FOREIGN in blob.media_type or blob.media_type == media.DOCKER_FOREIGN_LAYER

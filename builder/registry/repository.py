@@ -5,7 +5,7 @@ Spec: OCI distribution-spec.
 
 from typing import TYPE_CHECKING
 
-from builder.errors import InvalidImage, RegistryError
+from builder.errors import InvalidImage, NotInRegistry, RegistryError
 from builder.oci import media
 from builder.oci.descriptor import (
     MAX_MANIFEST_BYTES,
@@ -92,13 +92,18 @@ class Repository:
         A digest as reference, the digest that the server names, and the expected descriptor all
         must fit the bytes.
         """
-        response, content = self.session.fetch(
-            self.place(f"manifests/{reference}"),
-            limit=MAX_MANIFEST_BYTES,
-            headers={"Accept": ACCEPT if expected is None else expected.media_type},
-            scope=self.scope(),
-        )
-        what = f"{self.endpoint.host}/{self.name}@{reference}"
+        mark = "@" if reference.startswith("sha256:") else ":"
+        what = f"{self.endpoint.host}/{self.name}{mark}{reference}"
+        try:
+            response, content = self.session.fetch(
+                self.place(f"manifests/{reference}"),
+                limit=MAX_MANIFEST_BYTES,
+                headers={"Accept": ACCEPT if expected is None else expected.media_type},
+                scope=self.scope(),
+            )
+        except NotInRegistry as error:
+            said = error.what.removesuffix(" (not found)")
+            raise NotInRegistry(f"manifest for {what} not found: {said}", fix=error.fix) from None
         digest = digest_of(content)
         named = response.headers.get(DIGEST_HEADER)
         for wanted in (reference if reference.startswith("sha256:") else None, named):

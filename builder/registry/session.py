@@ -60,6 +60,11 @@ class Session:
                 self._origin = self._probed()
             return self._origin
 
+    @property
+    def _foreign_tls(self) -> Tls:
+        """Hosts that the registry sends us to: its authorities count, who we are is not shown."""
+        return Tls(authorities=self.endpoint.tls.authorities)
+
     def request(
         self,
         method: str,
@@ -156,7 +161,7 @@ class Session:
             sent = request._replace(
                 headers=headers,
                 body=None if body is None else body(),
-                tls=self.endpoint.tls if is_ours else Tls(),
+                tls=self.endpoint.tls if is_ours else self._foreign_tls,
             )
             response = self.transport.send(sent)
             if response.status not in _REDIRECTS:
@@ -223,10 +228,12 @@ class Session:
                         return f"{scheme}://{host}"
                 except Unreachable as error:
                     errors.append(error)
+            lasting = next((one for one in errors if one.is_lasting), None)
+            if lasting is not None:
+                raise lasting  # the other scheme is not what it speaks
             told = "; ".join(dict.fromkeys(error.what for error in errors))
-            is_lasting = all(error.is_lasting for error in errors)
             is_refused = all(error.is_refused for error in errors)
-            patience.after(Unreachable(told, is_lasting=is_lasting, is_refused=is_refused))
+            patience.after(Unreachable(told, is_refused=is_refused))
 
     def _answers(self, origin: str) -> bool:
         request = Request("GET", f"{origin}/v2/", {}, None, self.endpoint.tls, PROBE_TIMEOUT_S)
@@ -242,7 +249,7 @@ class Session:
         """Ask for a token; redirects are not followed, transient failures are tried again."""
         patience = Patience(self.token)
         is_ours = origin_of(url).partition("://")[2] == self.endpoint.host.lower()
-        tls = self.endpoint.tls if is_ours else Tls(authorities=self.endpoint.tls.authorities)
+        tls = self.endpoint.tls if is_ours else self._foreign_tls
         request = Request("GET" if form is None else "POST", url, headers, form, tls)
         while True:
             try:

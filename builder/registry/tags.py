@@ -14,21 +14,26 @@ if TYPE_CHECKING:
 
 PAGE = 1000
 MAX_TAGS = 100_000
+MAX_PAGES = 10_000
 MAX_PAGE_BYTES = 8 << 20
 
 
 def tags(repository: Repository, *, limit: int = MAX_TAGS) -> list[str]:
     """List up to `limit` tags in the registry's order."""
     found: list[str] = []
+    seen: set[str] = set()
     place: str | None = repository.place(f"tags/list?n={min(limit, PAGE)}")
     while place is not None and len(found) < limit:
+        if place in seen or len(seen) == MAX_PAGES:
+            raise RegistryError(
+                f"{repository.endpoint.host} never comes to the end of the list of tags",
+                fix="list fewer of them with --limit",
+            )
+        seen.add(place)
         response, content = repository.session.fetch(
             place, limit=MAX_PAGE_BYTES, scope=repository.scope()
         )
-        page = json.strings(json.load_object(content, what="the list of tags"), "tags") or ()
-        if not page:
-            break
-        found += page
+        found += json.strings(json.load_object(content, what="the list of tags"), "tags") or ()
         place = next_page(response)
     return found[:limit]
 

@@ -107,7 +107,9 @@ class Transport:
             )  # fmt: skip
         except urllib3.exceptions.HTTPError as error:
             self._token.check()
-            raise unreachable(request.shown, error) from None
+            proxy = shown_proxy(proxy_of(request.url, self._environ))
+            through = f" through the proxy {proxy}" if proxy else ""
+            raise unreachable(f"{request.shown}{through}", error) from None
         except (ValueError, OSError) as error:
             raise Unreachable(f"{request.shown}: {visible(str(error))}", is_lasting=True) from None
         return response
@@ -212,18 +214,47 @@ def unreachable(request: str, error: Exception) -> Unreachable:
             is_lasting = "temporary" not in text.lower()
             return Unreachable(f"{request}: no such host", is_lasting=is_lasting)
         case exceptions.SSLError():
-            fix = "add the authority to certs.d/HOST/ca.crt, or declare the host insecure"
-            is_lasting = "certificate" in text.lower()
-            return Unreachable(f"{request}: TLS: {text}", is_lasting=is_lasting, fix=fix)
+            return _tls_failure(request, text)
+        case exceptions.ProxyError():
+            return _proxy_failure(request, error.original_error)
         case exceptions.NewConnectionError():  # a kind of ConnectTimeoutError, so before it
             reason = text.rpartition(": ")[2]
             return Unreachable(f"{request}: {reason}", is_refused=True)
         case exceptions.ReadTimeoutError() | exceptions.ConnectTimeoutError():
             return Unreachable(f"{request}: timed out")
-        case exceptions.LocationParseError():
-            return Unreachable(f"{request}: {text}", is_lasting=True)
         case _:
-            return Unreachable(f"{request}: {text}")
+            is_lasting = isinstance(error, exceptions.LocationParseError)
+            return Unreachable(f"{request}: {text}", is_lasting=is_lasting)
+
+
+def _tls_failure(request: str, text: str) -> Unreachable:
+    """Tell our doubts about the server's certificate from the server's about ours."""
+    if "alert" in text.lower():
+        fix = "the host wants another client certificate: certs.d/HOST/client.cert and client.key"
+        return Unreachable(f"{request}: TLS: {text}", is_lasting=True, fix=fix)
+    fix = "add the authority to certs.d/HOST/ca.crt, or declare the host insecure"
+    is_lasting = "certificate" in text.lower()
+    return Unreachable(f"{request}: TLS: {text}", is_lasting=is_lasting, fix=fix)
+
+
+def _proxy_failure(request: str, error: Exception) -> Unreachable:
+    """Say what a proxy answered, or that it does not; what it refuses it will refuse again."""
+    if not isinstance(error, OSError):
+        inner = unreachable(request, error)
+        fix = "check HTTPS_PROXY, or list the host in NO_PROXY"
+        return Unreachable(inner.what, is_refused=inner.is_refused, fix=fix)
+    text = visible(str(error)).removeprefix("Tunnel connection failed: ")
+    fix = "check HTTPS_PROXY, or list the host in NO_PROXY"
+    if text.startswith("407"):
+        fix = "give the proxy's user and password: HTTPS_PROXY=http://USER:PASSWORD@HOST:PORT"
+    is_lasting = text.startswith("4")
+    return Unreachable(f"{request}: {text}", is_lasting=is_lasting, fix=fix)
+
+
+def shown_proxy(proxy: str) -> str:
+    """Name a proxy for people: without user and password."""
+    scheme, separator, rest = proxy.partition("://")
+    return visible(f"{scheme}{separator}{rest.rpartition('@')[2]}".rstrip("/"))
 
 
 def proxy_of(url: str, environ: Mapping[str, str]) -> str:
@@ -253,7 +284,7 @@ def _is_exempt(name: str, host: str, listed: str) -> bool:
             return ipaddress.ip_address(name) in ipaddress.ip_network(listed, strict=False)
         except ValueError:
             return False
-    return name.endswith(f".{listed.lstrip('.')}")
+    return name.endswith(f".{listed.removeprefix('*').lstrip('.')}")
 
 
 def _new_pool(tls: Tls, proxy: str) -> "urllib3.PoolManager":
@@ -262,11 +293,27 @@ def _new_pool(tls: Tls, proxy: str) -> "urllib3.PoolManager":
     context = _context(tls)
     if not proxy:
         return urllib3.PoolManager(maxsize=8, blocksize=_BLOCK_BYTES, ssl_context=context)
-    split = urllib3.util.parse_url(proxy)
-    headers = urllib3.util.make_headers(proxy_basic_auth=split.auth) if split.auth else None
+    if not proxy.startswith(("http://", "https://")):
+        raise NetworkError(
+            f"the proxy {shown_proxy(proxy)} is of a kind that is not spoken here",
+            fix="name one that begins with http:// or https://",
+        )
     return urllib3.ProxyManager(
-        proxy, proxy_headers=headers, maxsize=8, blocksize=_BLOCK_BYTES, ssl_context=context
-    )
+        shown_proxy(proxy), proxy_headers=_proxy_headers(proxy), maxsize=8,
+        blocksize=_BLOCK_BYTES, ssl_context=context,
+    )  # fmt: skip
+
+
+def _proxy_headers(proxy: str) -> dict[str, str]:
+    """Take user and password, percent-encoded as in every URL, out of a proxy's address."""
+    import base64
+    from urllib.parse import unquote
+
+    user, at, _ = proxy.partition("://")[2].rpartition("@")
+    if not at:
+        return {}
+    shown = base64.b64encode(unquote(user).encode()).decode()
+    return {"Proxy-Authorization": f"Basic {shown}"}
 
 
 def _watched_pools(watch: "Callable[[socket.socket], None]") -> dict[str, Any]:

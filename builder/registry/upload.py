@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from builder.errors import BuilderError, RegistryError
 from builder.oci.descriptor import Descriptor
+from builder.oci.digest import Digest
 from builder.registry.download import Report, Stop
 from builder.registry.failure import RETRIED, failure
 from builder.registry.patience import Patience, retry_after_s
@@ -60,7 +61,13 @@ class Upload:
     """One blob on its way."""
 
     def __init__(
-        self, repository: Repository, descriptor: Descriptor, stop: Stop, report: Report
+        self,
+        repository: Repository,
+        descriptor: Descriptor,
+        stop: Stop,
+        report: Report,
+        *,
+        patience: Patience | None = None,
     ) -> None:
         """Keep the collaborators."""
         self._repository = repository
@@ -68,7 +75,7 @@ class Upload:
         self._descriptor = descriptor
         self._stop = stop
         self._report = report
-        self._patience = Patience(stop.token)
+        self._patience = patience or Patience(stop.token)
 
     def is_there(self) -> bool:
         """Ask whether the repository has the blob."""
@@ -89,7 +96,7 @@ class Upload:
             if status == _CREATED:
                 return True
             if status == _ACCEPTED and location:
-                self._cancel(self._absolute(location))
+                self.cancel(self.absolute(location))
         return False
 
     def send(self, open_blob: Callable[[], int]) -> None:
@@ -115,7 +122,7 @@ class Upload:
         )
 
     def _send(self, fd: int) -> None:
-        location, minimum = self._begun()
+        location, minimum = self.begun()
         total = self._descriptor.size_bytes
         offset = 0
         while True:
@@ -132,7 +139,7 @@ class Upload:
                 return
             location, offset = again
 
-    def _begun(self) -> tuple[str, int]:
+    def begun(self) -> tuple[str, int]:
         """Open an upload session; give its location and the smallest chunk it takes."""
         while True:
             response = self._session.request(
@@ -144,7 +151,7 @@ class Upload:
             location = response.headers.get("Location", "")
             minimum = response.headers.get("OCI-Chunk-Min-Length", "")
             if location:
-                return self._absolute(location), int(minimum) if minimum.isdecimal() else 0
+                return self.absolute(location), int(minimum) if minimum.isdecimal() else 0
             host = self._repository.endpoint.host
             self._patience.after(RegistryError(f"{host} began an upload but does not say where"))
 
@@ -164,7 +171,7 @@ class Upload:
         self._repository.transport.finish(response)
         if response.status in {_ACCEPTED, _CREATED, _NO_CONTENT}:
             moved = response.headers.get("Location", "")
-            location = self._absolute(moved) if moved else location
+            location = self.absolute(moved) if moved else location
             reached = _reached(response.headers.get("Range"), default=end)
             return location, min(reached, self._descriptor.size_bytes)
         if response.status in _USELESS - {_BAD_RANGE}:
@@ -176,8 +183,7 @@ class Upload:
     def _closed(self, fd: int, location: str, offset: int) -> tuple[str, int] | None:
         """Send what is left and have the digest checked; None if done, else where to go on."""
         total = self._descriptor.size_bytes
-        separator = "&" if "?" in location else "?"
-        url = f"{location}{separator}{_query({'digest': self._descriptor.digest})}"
+        url = _closing(location, self._descriptor.digest)
         headers = {
             "Content-Type": "application/octet-stream", "Content-Length": str(total - offset),
         }  # fmt: skip
@@ -197,6 +203,15 @@ class Upload:
         self._pause(response, "PUT", location)
         return self._asked(location, offset)
 
+    def close(self, location: str, digest: Digest) -> None:
+        """Tell the digest of what was sent, once; raise RegistryError unless it is right."""
+        response = self._session.request(
+            "PUT", _closing(location, digest), accepted=(_CREATED, _ACCEPTED, _NO_CONTENT),
+            headers={"Content-Length": "0"}, body=lambda: b"",
+            scope=self._repository.scope("pull,push"), is_repeatable=False,
+        )  # fmt: skip
+        self._repository.transport.finish(response)
+
     def _asked(self, location: str, offset: int) -> tuple[str, int]:
         """Ask how much of the upload arrived."""
         response = self._request("GET", location, {}, None, is_repeatable=True)
@@ -207,7 +222,7 @@ class Upload:
         reached = _reached(response.headers.get("Range"), default=0)
         if reached == 1 and offset == 0:
             reached = 0  # 0-0 is said of nothing and of one byte alike; the digest will tell
-        location = self._absolute(moved) if moved else location
+        location = self.absolute(moved) if moved else location
         return location, min(reached, self._descriptor.size_bytes)
 
     def _request(
@@ -244,14 +259,14 @@ class Upload:
 
         return lambda: Part(fd, start, end, advance)
 
-    def _cancel(self, location: str) -> None:
+    def cancel(self, location: str) -> None:
         """Give an upload session back that nobody needs."""
         response = self._session.request(
             "DELETE", location, accepted=_ANY, scope=self._repository.scope("pull,push")
         )
         self._repository.transport.finish(response)
 
-    def _absolute(self, location: str) -> str:
+    def absolute(self, location: str) -> str:
         """Complete a location, which may be relative, or name another host."""
         own = self._session.origin.partition("://")[2]
         if self._session.origin.startswith("https:") and location.startswith(f"http://{own}/"):
@@ -265,6 +280,11 @@ def _reached(header: str | None, *, default: int) -> int:
     if not dash or not first.isdecimal() or not last.isdecimal():
         return default
     return int(last) + 1
+
+
+def _closing(location: str, digest: Digest) -> str:
+    separator = "&" if "?" in location else "?"
+    return f"{location}{separator}{_query({'digest': digest})}"
 
 
 def _query(pairs: dict[str, str]) -> str:

@@ -71,7 +71,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self) -> None:
         length = int(self.headers.get("Content-Length") or 0)
-        seen = Seen(self.command, self.path, dict(self.headers), self.rfile.read(length))
+        is_chunked = self.headers.get("Transfer-Encoding") == "chunked"
+        body = self._chunks() if is_chunked else self.rfile.read(length)
+        seen = Seen(self.command, self.path, dict(self.headers), body)
         self.server.seen.append(seen)
         answer = self.server.script(seen) or Answer(404)
         self.send_response(answer.status)
@@ -85,6 +87,14 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.flush()
             self.close_connection = True
             self.connection.shutdown(socket.SHUT_RDWR)
+
+    def _chunks(self) -> bytes:
+        body = b""
+        while size := int(self.rfile.readline(), 16):
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return body
 
     do_GET = do_HEAD = _answer  # noqa: N815 - the library calls them so
     do_POST = do_PUT = do_PATCH = do_DELETE = _answer  # noqa: N815
@@ -163,7 +173,12 @@ def binary() -> str | None:
 
 
 @contextmanager
-def registry(directory: Path, http_more: str = "", more: str = "") -> Iterator[Registry]:
+def registry(
+    directory: Path,
+    http_more: str = "",
+    more: str = "",
+    storage_more: str = "delete: {enabled: true}",
+) -> Iterator[Registry]:
     """Run a real registry on a free port until the block ends."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -172,7 +187,7 @@ def registry(directory: Path, http_more: str = "", more: str = "") -> Iterator[R
     config.write_text(
         "version: 0.1\n"
         "log: {level: error, accesslog: {disabled: true}}\n"
-        f"storage: {{filesystem: {{rootdirectory: {directory}/data}}, delete: {{enabled: true}}}}\n"
+        f"storage: {{filesystem: {{rootdirectory: {directory}/data}}, {storage_more}}}\n"
         f"http: {{addr: '127.0.0.1:{port}'{http_more}}}\n{more}"
     )
     program = binary()
@@ -217,7 +232,7 @@ class Spoiler:
     def forward(self, seen: Seen, body: bytes | None = None) -> Answer:
         """Ask the real registry."""
         content = seen.body if body is None else body
-        skipped = {"host", "content-length", "connection", "authorization"}
+        skipped = {"host", "content-length", "transfer-encoding", "connection", "authorization"}
         headers = {k: v for k, v in seen.headers.items() if k.lower() not in skipped}
         connection = http.client.HTTPConnection(self._upstream, timeout=30)
         try:

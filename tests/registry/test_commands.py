@@ -10,8 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from builder.store.store import Store
 from tests.engine.archives import layer
 from tests.registry.servers import (
+    MANIFEST,
     PASSWORD,
     USER,
     Answer,
@@ -168,6 +170,15 @@ def test_statuses_tell_what_is_the_matter(
         assert program("build", where).returncode == status
 
 
+def test_what_is_not_in_a_registry_is_named(program: Program, plain_registry: Registry) -> None:
+    name = f"{plain_registry.host}/nowhere/x:1"
+
+    ended = program("pull", name)
+
+    assert ended.returncode == 13
+    assert f"error: manifest for {name} not found: ".encode() in ended.stderr
+
+
 @pytest.mark.parametrize(
     "name",
     ["/a/../../x:1", "//x:1", "/a b:1", "/A/X:1", "/a/x@md5:00", f"{'/a' * 200}:1", "/a/é:1"],
@@ -200,6 +211,41 @@ def test_log_in_push_pull_log_out(
     assert PASSWORD not in (tmp_path / "docker/config.json").read_text()
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("pull", "-a", "localhost:1/x:1"),
+        ("push", "-a", "localhost:1/x:1"),
+        ("push", "-a", "x@sha256:" + "0" * 64),
+        ("copy", "x", "dir:"),
+        ("copy", "x", "docker:/x"),
+        ("copy", "x", "oci:"),
+        ("copy", "--creds", "a:b", "docker://localhost:1/x", "docker://localhost:2/x"),
+        ("copy", "--src-creds", "a", "docker://localhost:1/x", "docker://localhost:2/x"),
+    ],
+)
+def test_words_that_say_two_things_or_nothing_are_refused(
+    program: Program, words: tuple[str, ...]
+) -> None:
+    assert program(*words).returncode == 2
+
+
+def test_all_tags_of_a_repository(
+    program: Program, base: str, plain_registry: Registry, tmp_path: Path
+) -> None:
+    place = f"{plain_registry.host}/every/{tmp_path.name.replace('_', '-')}"
+    well(program("pull", "-q", base))
+    for tag in ("one", "two"):
+        well(program("tag", base, f"{place}:{tag}"))
+
+    well(program("push", "-q", "--all-tags", place))
+    pulled = well(program("pull", "-q", "-a", place, BUILDER_ROOT=str(tmp_path / "second")))
+    listed = well(program("search-tags", "--format", "{{.Tag}}", f"docker://{place}"))
+
+    assert sorted(pulled.splitlines()) == [f"{place}:one", f"{place}:two"]
+    assert sorted(listed.splitlines()) == ["one", "two"]
+
+
 def test_a_list_of_platforms(program: Program, base: str, plain_registry: Registry) -> None:
     put(plain_registry.host, image_of(layer(file=b"arm")), "arm/x")
     arm = f"{plain_registry.host}/arm/x:1"
@@ -219,16 +265,101 @@ def test_a_list_of_platforms(program: Program, base: str, plain_registry: Regist
     assert program("manifest", "rm", name).returncode == 1
 
 
+def test_a_list_that_was_never_pushed_outlives_pruning(
+    program: Program, base: str, plain_registry: Registry
+) -> None:
+    name = f"{plain_registry.host}/kept/x:1"
+    well(program("pull", "-q", base))
+    well(program("tag", base, "mine:1"))
+    well(program("manifest", "create", name, "mine:1"))
+
+    well(program("rmi", "mine:1", base))
+    well(program("system", "prune", "--all", "--force"))
+
+    assert well(program("manifest", "ls", "-q")) == name
+    well(program("manifest", "push", "--purge", name))
+    assert program("manifest", "rm", name).returncode == 1
+    assert well(program("pull", "-q", name)) == name
+
+
+def test_a_list_of_an_older_version_is_found(program: Program, base: str, store: Store) -> None:
+    described = {"mediaType": MANIFEST, "digest": f"sha256:{'0' * 64}", "size": 1}
+    old = {"entries": [{"descriptor": described, "source": base}]}
+    key = b"manifest-list/1 docker.io/library/old:latest"
+    store.records.remember(key, json.dumps(old).encode())
+    store.close()
+    environ = {"BUILDER_ROOT": store.root}
+
+    [shown] = json.loads(well(program("manifest", "inspect", "old", **environ)))["manifests"]
+    well(program("manifest", "rm", "old", **environ))
+
+    assert shown == described
+    assert program("manifest", "rm", "old", **environ).returncode == 1
+
+
 PLACES = ("oci:lay:v1", "oci-archive:a.tar:v1", "dir:d", "docker-archive:da.tar:x:1")
 
 
 def test_copies_keep_the_digest(program: Program, base: str, plain_registry: Registry) -> None:
     first = well(program("copy", "-q", f"docker://{base}", PLACES[0]))
-    for source, target in pairwise(PLACES):
+    for source, target in pairwise((*PLACES, "oci:last:v1")):
         assert well(program("copy", "-q", source, target)) == first
     well(program("copy", "-q", PLACES[2], f"docker://{plain_registry.host}/copied/x:1"))
 
     assert first in well(program("pull", f"{plain_registry.host}/copied/x:1"))
+
+
+def test_copying_between_registries_fetches_only_what_is_missing(
+    program: Program, plain_registry: Registry, private_registry: Registry, tmp_path: Path
+) -> None:
+    image = image_of(layer(file=os.urandom(50)))
+    put(plain_registry.host, image, "relayed/x")
+    fetched: list[str] = []
+
+    def watch(seen: Seen, _count: int) -> None:
+        if seen.method == "GET" and "/blobs/" in seen.path:
+            fetched.append(seen.path)
+
+    def copy(target: str) -> int:
+        root = {"BUILDER_ROOT": str(tmp_path / f"fresh-{len(fetched)}-{target[-1]}")}
+        before = len(fetched)
+        options = ("-q", "--dest-creds", f"{USER}:{PASSWORD}")
+        copied = well(program("copy", *options, source, f"docker://{target}", **root))
+        assert copied == image.digest
+        return len(fetched) - before
+
+    with spoiling(plain_registry.host, watch) as proxy:
+        source = f"docker://{proxy.host}/relayed/x:1"
+        elsewhere = f"{private_registry.host}/relayed"
+
+        near = copy(f"{proxy.host}/relayed/y:1")
+        far = copy(f"{elsewhere}/x:2")
+        again = copy(f"{elsewhere}/x:3")
+
+    assert (near, far, again) == (0, 2, 0)
+    for place in (f"{plain_registry.host}/relayed/y:1", f"{elsewhere}/x:3"):
+        root = {"BUILDER_ROOT": str(tmp_path / f"check-{place[-1]}")}
+        pulled = well(program("pull", "--creds", f"{USER}:{PASSWORD}", place, **root))
+        assert image.digest in pulled
+
+
+def test_each_end_of_a_copy_sees_its_own_password(program: Program, base: str) -> None:
+    def script(seen: Seen) -> Answer | None:
+        if seen.path != "/v2/" and "Authorization" not in seen.headers:
+            return Answer(401, {"WWW-Authenticate": 'Basic realm="x"'})
+        return Answer(200) if seen.path == "/v2/" else None
+
+    with serving(script) as source, serving(script) as target:
+        places = (f"docker://{source.host}/a/b:1", f"docker://{target.host}/a/b:1")
+        logins = ("--src-creds", "one:1", "--dest-creds", "two:2")
+        program("copy", *logins, *places)
+        program("copy", *logins, f"docker://{base}", places[1])
+        shown = [
+            {seen.headers.get("Authorization") for seen in server.seen} - {None}
+            for server in (source, target)
+        ]
+
+    assert shown == [{"Basic b25lOjE="}, {"Basic dHdvOjI="}]
 
 
 def test_artefacts_survive_copies(program: Program, plain_registry: Registry) -> None:

@@ -150,9 +150,13 @@ def test_another_authority_is_refused_and_never_http_spoken(
         ("https://10.1.1.1/v2/", ""),
         ("https://127.0.0.1:5/v2/", ""),
         ("https://notcorp/v2/", "http://p:1"),
+        ("https://x.star/v2/", ""),
+        ("https://x.notstar/v2/", "http://p:1"),
+        ("https://port:5000/v2/", ""),
+        ("https://port:5001/v2/", "http://p:1"),
     ],
 )
 def test_proxies(url: str, proxy: str) -> None:
-    environ = {"HTTPS_PROXY": "p:1", "NO_PROXY": "corp, 10.0.0.0/8"}
+    environ = {"HTTPS_PROXY": "p:1", "NO_PROXY": "corp, 10.0.0.0/8,*.star,port:5000"}
 
     assert proxy_of(url, environ) == proxy

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from builder.concurrency import CancelToken
-from builder.errors import NotFound
+from builder.errors import NotFound, RegistryError
 from builder.oci import media
 from builder.oci.descriptor import Descriptor, Index, describe, to_json
 from builder.oci.digest import parse_digest
@@ -81,6 +81,33 @@ def test_what_is_there_is_not_sent_again(
     repository = client.destination(parse_reference(f"{plain_registry.host}/again/x"))
     assert sorted(tags(repository)) == ["1", "2"]
     assert len(tags(repository, limit=1)) == 1
+
+
+def _paged(seen: Seen) -> Answer | None:
+    """List the tags a, b and c one by one, with an empty page among them."""
+    if seen.path == "/v2/":
+        return Answer(200)
+    pages = {"": (["a"], "a"), "a": ([], "gap"), "gap": (["b"], "b"), "b": (["c"], "")}
+    found, following = pages[seen.path.partition("last=")[2]]
+    link = {"Link": f'</v2/x/y/tags/list?n=1&last={following}>; rel="next"'} if following else {}
+    return Answer(200, link, json.dumps({"name": "x/y", "tags": found}).encode())
+
+
+def test_tags_come_page_by_page(client: Registries) -> None:
+    with serving(_paged) as server:
+        repository = client.destination(parse_reference(f"{server.host}/x/y"))
+
+        assert tags(repository) == ["a", "b", "c"]
+        assert tags(repository, limit=2) == ["a", "b"]
+
+
+def test_a_list_of_tags_that_goes_round_ends(client: Registries) -> None:
+    link = {"Link": '</v2/x/y/tags/list?n=1&last=a>; rel="next"'}
+    with serving(lambda _seen: Answer(200, link, b'{"tags": ["a"]}')) as server:
+        repository = client.destination(parse_reference(f"{server.host}/x/y"))
+
+        with pytest.raises(RegistryError, match="never comes to the end"):
+            tags(repository)
 
 
 def test_blobs_are_mounted_from_other_repositories(

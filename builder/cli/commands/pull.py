@@ -1,7 +1,7 @@
 """`builder pull`: images from a registry into the store."""
 
 from builder.cli.options import Argument, Arguments, Command, flag, value
-from builder.cli.registry_options import ACCESS_OPTIONS, access, platform
+from builder.cli.registry_options import ACCESS_OPTIONS, access, platform, untagged
 from builder.cli.session import Session
 from builder.errors import BuilderError, UsageError
 
@@ -37,7 +37,7 @@ def run(arguments: Arguments, session: Session) -> int:
         if arguments.flag("all-tags"):
             names = [
                 f"{name}:{tag}"
-                for name in names
+                for name in map(untagged, names)
                 for tag in engine.tags(name, limit=MAX_TAGS, access=reach)
             ]
         for name in names:

@@ -1,7 +1,7 @@
 """`builder push`: images of the store to their registry."""
 
 from builder.cli.options import Argument, Arguments, Command, flag, value
-from builder.cli.registry_options import ACCESS_OPTIONS, access, platform
+from builder.cli.registry_options import ACCESS_OPTIONS, access, platform, untagged
 from builder.cli.session import Session
 from builder.errors import NotFound, UsageError
 from builder.oci.transport import is_file
@@ -39,7 +39,7 @@ def run(arguments: Arguments, session: Session) -> int:
         if arguments.flag("all-tags"):
             from builder.oci.reference import parse_reference
 
-            repository = parse_reference(names[0]).name
+            repository = parse_reference(untagged(name)).name
             known = [name for image in engine.store.images.list() for name in image.names]
             names = [str(name) for name in known if name.name == repository and name.tag]
             if not names:

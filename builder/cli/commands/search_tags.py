@@ -4,6 +4,7 @@ from builder.cli.options import Argument, Arguments, Command, value
 from builder.cli.registry_options import ACCESS_OPTIONS, access
 from builder.cli.session import Session
 from builder.cli.tables import Column, show
+from builder.oci.transport import REGISTRY
 
 MAX_TAGS = 100_000
 
@@ -25,7 +26,7 @@ def run(arguments: Arguments, session: Session) -> int:
 
     text = arguments.value("limit")
     limit = MAX_TAGS if text is None else integer(text, "--limit", minimum=1)
-    [name] = arguments.words
+    name = arguments.words[0].removeprefix(REGISTRY)
     with session.engine() as engine:
         found = engine.tags(name, limit=limit, access=access(arguments))
     rows = [{"Name": name, "Tag": tag} for tag in found]
