@@ -56,8 +56,8 @@ def build_request(arguments: Arguments, session: Session) -> BuildRequest:
         is_cache_ignored=arguments.flag("no-cache"),
         ignored_stages=_words(arguments.values("no-cache-filter")),
         is_pulling=arguments.flag("pull"),
-        cache_from=arguments.values("cache-from"),
-        cache_to=arguments.values("cache-to"),
+        cache_from=_caches(arguments, "cache-from"),
+        cache_to=_caches(arguments, "cache-to"),
         call=call,
         is_call_json=is_call_json,
         explain=_explain(explain),
@@ -154,6 +154,17 @@ def _label(text: str) -> tuple[str, str]:
 
 def _pairs(arguments: Arguments, key: str) -> tuple[tuple[str, str], ...]:
     return tuple(values.key_value(text, f"--{key}") for text in arguments.values(key))
+
+
+def _caches(arguments: Arguments, key: str) -> tuple[str, ...]:
+    """Check what is said of caches: a mistake is found before anything runs."""
+    texts = arguments.values(key)
+    if texts:
+        from builder.engine.cache_spec import parse_cache
+
+        for text in texts:
+            parse_cache(text, f"--{key}")
+    return texts
 
 
 def _words(texts: Sequence[str]) -> tuple[str, ...]:
@@ -267,8 +278,16 @@ def _refuse_attestations(arguments: Arguments) -> None:
 def _check_offline(request: BuildRequest) -> None:
     if not request.is_offline:
         return
+    from builder.engine.cache_spec import parse_cache
+
     is_pushing = any(output.is_pushed for output in request.outputs)
-    for key, is_given in (("pull", request.is_pulling), ("push", is_pushing)):
+    caches = [parse_cache(text, "--cache-to") for text in request.cache_to]
+    is_exporting = any(cache.type == "registry" for cache in caches)
+    for key, is_given in (
+        ("pull", request.is_pulling),
+        ("push", is_pushing),
+        ("cache-to type=registry", is_exporting),
+    ):
         if is_given:
             raise UsageError(f"--{key} needs the network that --offline forbids")
 

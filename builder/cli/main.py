@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from builder import __version__
 from builder.cli import argv, groups
@@ -53,10 +53,18 @@ def open_standard_streams() -> None:
 
 
 def main(words: Sequence[str], environ: Mapping[str, str]) -> int:
-    """Carry out one command line; the exit status. Errors are shown here and nowhere else."""
+    """Carry out one command line; the exit status."""
     session = Session(Settings(root=SYSTEM_ROOT), environ)
     try:
-        return _dispatch(session, words)
+        return guarded(session, lambda: _dispatch(session, words))
+    finally:
+        session.afterwards.start()
+
+
+def guarded(session: Session, work: Callable[[], int]) -> int:
+    """Do something; its exit status. Errors are shown here and nowhere else."""
+    try:
+        return work()
     except ReaderGone:
         return EXIT_READER_GONE
     except BuilderError as error:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from builder.cli.interrupts import Interrupts
 from builder.concurrency import CancelToken
+from builder.engine.afterwards import Afterwards
 from builder.engine.settings import Settings, settings_from
 from builder.errors import BuilderError, Cancelled, KernelError, StoreError, render
 from builder.events import Sink, discard
@@ -20,6 +21,7 @@ from builder.text import visible_lines
 
 if TYPE_CHECKING:
     from builder.engine.api import Engine
+    from builder.engine.forerunner import Forerunner
 
 STDOUT = 1
 STDERR = 2
@@ -47,6 +49,7 @@ class Session:
         self.stderr = stderr
         self.token = CancelToken()
         self.interrupts = Interrupts(self.token)
+        self.afterwards = Afterwards()
         self.status = 0
 
     def configure(self, root: str | None, *, is_debug: bool) -> None:
@@ -76,11 +79,20 @@ class Session:
         return os.isatty(self.stdout)
 
     @contextmanager
-    def engine(self, sink: Sink = discard) -> "Iterator[Engine]":
-        """Open the engine; from here to the end a signal cancels instead of killing."""
+    def engine(
+        self, sink: Sink = discard, *, forerunner: "Forerunner | None" = None
+    ) -> "Iterator[Engine]":
+        """Open the engine; from here to the end a signal cancels instead of killing.
+
+        It can build if it is given the parser's forerunner.
+        """
         from builder.engine.compose import opened
 
-        with self.interrupts, opened(self.settings, self.token, sink) as engine:
+        later = self.afterwards.add
+        with (
+            self.interrupts,
+            opened(self.settings, self.token, sink, forerunner=forerunner, later=later) as engine,
+        ):
             yield engine
 
     @contextmanager

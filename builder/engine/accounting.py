@@ -1,10 +1,13 @@
 """The caches of a build, and its account: the engine's side, which loads little where all hits."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
+from builder.concurrency import Pool
 from builder.dockerfile.parser import Dockerfile
+from builder.engine.assemble import Solved
+from builder.engine.bases import BaseImages
 from builder.engine.cache import StoreCache
 from builder.engine.inputs import Inputs
 from builder.engine.observer import Observer
@@ -17,17 +20,30 @@ from builder.solver.protocols import Cache
 from builder.solver.solver import Solver
 
 if TYPE_CHECKING:
+    from builder.engine.carrying import Carrier
     from builder.engine.local import LocalEngine
+
+_CONNECTIONS = 4
 
 
 class Accounting:
     """What one build looks results up in, and what it can say about that afterwards."""
 
-    def __init__(self, engine: "LocalEngine", request: BuildRequest, observer: Observer) -> None:
-        """Open the caches that the request names."""
+    def __init__(
+        self,
+        engine: "LocalEngine",
+        request: BuildRequest,
+        observer: Observer,
+        bases: BaseImages,
+        stack: ExitStack,
+    ) -> None:
+        """Name the caches; `bases` lend their registries, the stack ends what is fetched."""
         self._engine = engine
         self._request = request
         self._observer = observer
+        self._bases = bases
+        self._stack = stack
+        self._made_carrier: Carrier | None = None
         self._lookups: list[tuple[Digest, str, bool]] = []
         self.cache: Cache = self._opened()
         self.worker: Worker | None = None
@@ -44,9 +60,20 @@ class Accounting:
         if not sources and not self._request.explain and not self._engine.settings.is_debug:
             return own
         from builder.engine.carried_cache import CacheChain
-        from builder.engine.carrying import open_caches
 
-        return CacheChain(own, open_caches(self._engine, sources), self._note)
+        # steps that look nothing up would not wait for the cache mounts that travel with a cache
+        is_early = self._request.is_cache_ignored or bool(self._request.ignored_stages)
+        others = self._carrier.opened(sources, is_early=is_early) if sources else []
+        return CacheChain(own, others, self._note)
+
+    @property
+    def _carrier(self) -> "Carrier":
+        if self._made_carrier is None:
+            from builder.engine.carrying import Carrier
+
+            pool = self._stack.enter_context(Pool(_CONNECTIONS))
+            self._made_carrier = Carrier(self._bases, pool)
+        return self._made_carrier
 
     def _note(self, key: Digest, place: str, is_found: bool) -> None:  # noqa: FBT001 - a callback
         self._lookups.append((key, place, is_found))
@@ -61,27 +88,41 @@ class Accounting:
             for key, place, is_found in self._lookups
         ]
 
-    def write_caches(self, roots: Sequence[Vertex]) -> None:
-        """Write the caches that the request names, after the build."""
-        if self._request.cache_to and self.solver is not None:
-            from builder.engine.carrying import write_caches
+    def inlined(self, solved: list[Solved]) -> list[Solved]:
+        """Put the cache of the final layers into the images' configs, if the request wants it."""
+        if not self._request.wants_inline_cache or self.solver is None:
+            return solved
+        outputs = self._request.outputs
+        if self._request.is_squashed:
+            self._engine.warn("a squashed image carries no cache: the steps' layers are not in it")
+            return solved
+        if outputs and not any(output.needs_layers for output in outputs):
+            self._engine.warn("no image is written that could carry the cache")
+            return solved
+        from builder.engine.inlining import with_inline_cache
 
-            write_caches(self._engine, self._request.cache_to, roots, self.solver.fast)
+        store, fast, elsewhere = self._engine.store, self.solver.fast, self._carrier.elsewhere
+        return [with_inline_cache(store, one, fast, elsewhere) for one in solved]
+
+    def write_caches(self, roots: Sequence[Vertex]) -> None:
+        """Write the caches that the request names, after the build; raise BuilderError."""
+        if self._request.cache_to and self.solver is not None:
+            self._carrier.write(self._request.cache_to, roots, self.solver.fast)
 
     @contextmanager
-    def kept(self, dockerfile: Dockerfile, inputs: Inputs) -> Iterator[None]:
-        """Keep the account of the solving inside, whether it ends well or not."""
+    def kept_if_failed(self, dockerfile: Dockerfile, inputs: Inputs) -> Iterator[None]:
+        """Keep the account of the solving inside, and show it, if that fails."""
         try:
             yield
         except BaseException:
-            self._close(dockerfile, inputs)
+            self.close(dockerfile, inputs)
             text = self.report if self._request.explain == "text" else self.note
             if text:
                 self._engine.sink(Warned(text))
             raise
-        self._close(dockerfile, inputs)
 
-    def _close(self, dockerfile: Dockerfile, inputs: Inputs) -> None:
+    def close(self, dockerfile: Dockerfile, inputs: Inputs) -> None:
+        """Keep the account of the solving; may be called from any thread."""
         explain = self._request.explain
         if self._engine.settings.is_debug:
             for text in self._told_lookups():

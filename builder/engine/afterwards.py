@@ -1,24 +1,43 @@
-"""What is left to do when the user has the answer: in a process of its own, at low priority."""
+"""What is put off until the user has the answer: done then, in a process of its own."""
 
 import os
 from collections.abc import Callable
-
-from builder.store.detached import run_detached
-from builder.store.store import Store
+from contextlib import suppress
 
 
-def afterwards(root: str, work: Callable[[], None] | None) -> None:
-    """Do some work, if there is any; then make the store durable, and empty its trash.
+class Afterwards:
+    """Work to be done in order. What fails keeps nothing else from being done."""
 
-    Call it last, when the store is closed and no other thread runs.
-    """
+    def __init__(self) -> None:
+        """Begin with no work."""
+        self._works: list[Callable[[], None]] = []
 
-    def all_of_it() -> None:
-        if work is not None:
-            work()
-        if os.path.isdir(root):  # else it was a passing one, and is not to come back
-            with Store.open(root) as store:
-                store.sync()
-                store.empty_trash(is_gentle=True)
+    def __bool__(self) -> bool:
+        """Whether there is any work."""
+        return bool(self._works)
 
-    run_detached(all_of_it)
+    def add(self, work: Callable[[], None], *, is_first: bool = False) -> None:
+        """Put some work off, behind what is there already or before it."""
+        self._works.insert(0 if is_first else len(self._works), work)
+
+    def start(self) -> None:
+        """Let an orphan do the work. Call it as the very last: without threads, before the exit."""
+        if self._works:
+            from builder.store.detached import leave_behind
+
+            leave_behind(self._do)
+
+    def _do(self) -> None:
+        for work in self._works:
+            with suppress(Exception):  # nobody is there to be told
+                work()
+
+
+def tidy(root: str) -> None:
+    """Make a store durable, and empty its trash."""
+    from builder.store.store import Store
+
+    if os.path.isdir(root):  # else it was a passing one, and is not to come back
+        with Store.open(root) as store:
+            store.sync()
+            store.empty_trash(is_gentle=True)

@@ -1,7 +1,7 @@
 """Build: from a request to exported images. The order of the steps is the order of the file."""
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from builder.concurrency import Pool
@@ -13,6 +13,8 @@ from builder.engine import options
 from builder.engine.accounting import Accounting
 from builder.engine.assemble import Solved, image_result
 from builder.engine.bases import BaseImages
+from builder.engine.forerunner import PARSED
+from builder.engine.head_start import head_start
 from builder.engine.inputs import Inputs, open_inputs, save_memos
 from builder.engine.observer import Observer
 from builder.engine.request import BuildRequest, Built, Call
@@ -47,7 +49,7 @@ class Build:
     """One build in one engine. The exit stack holds what must be released at its end."""
 
     def __init__(self, engine: "LocalEngine", request: BuildRequest, stack: ExitStack) -> None:
-        """Keep the request; the zygote is forked here, before any thread exists."""
+        """Keep the request."""
         self._engine = engine
         self._request = request
         self._stack = stack
@@ -55,9 +57,13 @@ class Build:
         self._is_using_network = False
         self._observer = Observer(self._sink)
         self._unexpected: list[str] = []
-        self._zygote = engine.zygote
         self._network = stack.enter_context(
-            StepNetwork(engine.store.root, is_root=engine.privileges.is_root, warn=engine.warn)
+            StepNetwork(
+                engine.store.root,
+                is_root=engine.privileges.is_root,
+                warn=engine.warn,
+                later=engine.later,
+            )
         )
         self._pool = stack.enter_context(Pool(engine.settings.jobs))
         self._bases = stack.enter_context(
@@ -78,12 +84,14 @@ class Build:
         requests = options.lowering_requests(self._request, inputs, self._engine.platform)
         lowered = {r.platform: self._lowered(dockerfile, r, inputs) for r in requests}
         bench = self._bench(inputs)
-        account = Accounting(self._engine, self._request, self._observer)
-        with account.kept(dockerfile, inputs):
+        account = Accounting(self._engine, self._request, self._observer, self._bases, self._stack)
+        with account.kept_if_failed(dockerfile, inputs):
             solved = self._solve(lowered, bench, account)
-        exported = [self._export(output, solved) for output in self._outputs()]
+        self._engine.zygote.close()  # no step will start any more; an export can use the memory
+        with self._beside(lambda: self._note_down(account, dockerfile, inputs)):
+            solved = account.inlined(solved)
+            exported = [self._export(output, solved) for output in self._outputs()]
         account.write_caches([one.root for one in lowered.values()])
-        save_memos(inputs)
         first = next((one for one in exported if one.descriptor), None)
         warnings = [w for one in lowered.values() for w in one.warnings]
         descriptor = first.descriptor if first else None
@@ -98,6 +106,23 @@ class Build:
             report=account.report,
             note=account.note,
         )
+
+    @contextmanager
+    def _beside(self, work: Callable[[], None]) -> Iterator[None]:
+        """Do something while the body runs, by another thread if there is one already."""
+        if not self._observer.has_run:
+            work()
+            yield
+            return
+        task = self._pool.submit(work)
+        yield
+        task.result()
+
+    @staticmethod
+    def _note_down(account: Accounting, dockerfile: Dockerfile, inputs: Inputs) -> None:
+        """Write what helps and explains later builds."""
+        account.close(dockerfile, inputs)
+        save_memos(inputs)
 
     def _watched(self, inputs: Inputs, exported: list[Exported]) -> Watched | None:
         """Tell what must stay as it is for this build to be worth repeating from memory."""
@@ -148,7 +173,10 @@ class Build:
     def _load(self) -> tuple[Inputs, Dockerfile]:
         with reported(self._sink, "[internal] load build definition from Dockerfile"):
             inputs = open_inputs(self._request, self._engine.store, self._stack, STDIN)
-            parsed = parse(inputs.dockerfile, cache_dir=self._engine.store.path("parsed"))
+            if self._engine.forerunner.is_at_work:
+                self._engine.zygote.wake()  # a new text will have steps to run
+            self._engine.forerunner.wait()
+            parsed = parse(inputs.dockerfile, cache_dir=self._engine.store.path(PARSED))
         return inputs, parsed
 
     def _lowered(
@@ -181,7 +209,7 @@ class Build:
         return Bench(
             store=engine.store,
             privileges=engine.privileges,
-            zygote=self._zygote,
+            zygote=engine.zygote,
             sink=self._sink,
             contexts=inputs.trees,
             secrets=secret_loaders(request.secrets),
@@ -261,11 +289,12 @@ class Build:
 
     def _written(self, output: Output, solved: list[Solved]) -> Exported:
         store = self._engine.store
-        with reported(self._sink, _export_name(output)):
+        with reported(self._sink, _export_name(output)) as step:
             is_squashed = self._request.is_squashed
-            images: list[ImageResult] = [
-                image_result(one, output, store, is_squashed=is_squashed) for one in solved
-            ]
+            with head_start(self._engine, output, step):
+                images: list[ImageResult] = [
+                    image_result(one, output, store, is_squashed=is_squashed) for one in solved
+                ]
             self._engine.token.check()
             return export(
                 output,

@@ -11,15 +11,27 @@ from builder.engine.cache_layout import CacheLayout, members
 from builder.errors import InvalidImage
 from builder.oci import json, media
 from builder.oci.config import ImageConfig
-from builder.oci.descriptor import Descriptor, Manifest, descriptor_json, parse_descriptor
+from builder.oci.descriptor import (
+    MAX_LAYERS,
+    Descriptor,
+    Manifest,
+    descriptor_json,
+    parse_descriptor,
+)
+from builder.oci.descriptor import to_json as manifest_json
 from builder.oci.digest import Digest, parse_digest
 from builder.oci.layer import Layer
 from builder.oci.platform import Platform
+from builder.text import visible
 from builder.values import NamedTuple
 
 CACHE_TYPE = "application/vnd.builder.cache.v1"
 CONFIG_TYPE = "application/vnd.builder.cache.config.v1+json"
-MAX_DOCUMENT_BYTES = 64 << 20
+MAX_DOCUMENT_BYTES = 32 << 20
+MAX_RECORDS = 100_000
+MAX_CREATED_S = 253_402_300_799
+"""The end of the year 9999: what comes after it cannot be written as a time."""
+_MAX_NAME = 1000
 _ANYWHERE = Platform("linux", "")
 
 
@@ -78,31 +90,35 @@ def parse(content: bytes) -> CacheDocument:
     value = json.load_object(content, what="the cache", max_bytes=MAX_DOCUMENT_BYTES)
     if json.integer(value, "version") != 1:
         raise InvalidImage("the cache is of a version that is not known")
-    layers = tuple(
-        CachedLayer(
-            Layer(parse_digest(json.string(one, "diffID")), parse_descriptor(one)),
-            json.integer(one, "created"),
+    layers = tuple(_layer(one) for one in members(value, "layers"))
+    records = json.members(value, "records", limit=MAX_RECORDS)
+    return CacheDocument(layers, tuple(_record(one, len(layers)) for one in records))
+
+
+def joined(documents: Sequence[CacheDocument]) -> CacheDocument:
+    """Make one document of several."""
+    layers: list[CachedLayer] = []
+    records: list[CarriedRecord] = []
+    for document in documents:
+        start = len(layers)
+        layers += document.layers
+        records += (
+            record._replace(layers=tuple(start + position for position in record.layers))
+            for record in document.records
         )
-        for one in members(value, "layers")
-    )
-    for one in layers:
-        media.compression_of(one.layer.descriptor.media_type)
-    records = tuple(_record(one, len(layers)) for one in members(value, "records"))
-    return CacheDocument(layers, records)
+    return CacheDocument(tuple(layers), tuple(records))
+
+
+def shown_name(text: str) -> str:
+    """Make the name that a stranger's document gives a step safe to keep and to show."""
+    return visible(text[:_MAX_NAME])
 
 
 def artifact(document: Descriptor, layers: Sequence[CachedLayer]) -> bytes:
     """Write the manifest that keeps a document and its layers together."""
-    blobs = [descriptor_json(one.layer.descriptor) for one in layers]
-    return json.dumps(
-        {
-            "schemaVersion": 2,
-            "mediaType": media.MANIFEST,
-            "artifactType": CACHE_TYPE,
-            "config": descriptor_json(document),
-            "layers": list({str(blob["digest"]): blob for blob in blobs}.values()),
-        }
-    )
+    blobs = {one.layer.descriptor.digest: one.layer.descriptor for one in layers}
+    manifest = Manifest(media.MANIFEST, document, tuple(blobs.values()), artifact_type=CACHE_TYPE)
+    return manifest_json(manifest)
 
 
 def load(layout: CacheLayout, tag: str) -> CacheDocument:
@@ -132,16 +148,29 @@ def _document_bytes(layout: CacheLayout, entry: Descriptor) -> bytes:
     return layout.read(parse_descriptor(config), limit=MAX_DOCUMENT_BYTES)
 
 
+def _layer(value: json.Object) -> CachedLayer:
+    descriptor = parse_descriptor(value)._replace(annotations=(), urls=())
+    media.compression_of(descriptor.media_type)
+    created_s = json.integer(value, "created")
+    if not 0 <= created_s <= MAX_CREATED_S:
+        raise InvalidImage(f"a layer was made at {created_s}, which is no time")
+    return CachedLayer(Layer(parse_digest(json.string(value, "diffID")), descriptor), created_s)
+
+
 def _record(value: json.Object, layer_count: int) -> CarriedRecord:
     layers = value.get("layers")
     if not isinstance(layers, list):
         raise InvalidImage("layers is not a list")
-    positions = tuple(one for one in layers if isinstance(one, int) and 0 <= one < layer_count)
-    if len(positions) != len(layers) or not positions:
-        raise InvalidImage("a record names layers that are not there")
+    positions = tuple(
+        one
+        for one in layers
+        if isinstance(one, int) and not isinstance(one, bool) and 0 <= one < layer_count
+    )
+    if len(positions) != len(layers) or not 0 < len(positions) <= MAX_LAYERS:
+        raise InvalidImage("a record names layers that are not there, or too many")
     return CarriedRecord(
         parse_digest(json.string(value, "fast")),
         parse_digest(json.string(value, "slow")),
-        json.string(value, "name", ""),
+        shown_name(json.string(value, "name", "")),
         positions,
     )

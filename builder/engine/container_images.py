@@ -150,7 +150,8 @@ def _written_layer(place: Workplace, record: Record) -> tuple[Descriptor, Digest
     content = place.store.content
     with content.ingest() as ingest:
         with Compressor(ingest.fd, "gzip") as compressor:
-            write_changes(changes.layer_changes(place, record.container), compressor.write)
+            members = changes.layer_changes(place, record.container)
+            write_changes(members, compressor.write, copy=compressor.copy)
             blob = compressor.finish()
         ingest.commit(blob.digest, blob.size_bytes, is_verified=True)
     return Descriptor(media.LAYER_GZIP, blob.digest, blob.size_bytes), blob.diff_id

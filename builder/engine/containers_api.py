@@ -6,7 +6,6 @@ The modules that do the work load when they are first needed.
 import os
 from typing import TYPE_CHECKING
 
-from builder.containers.request import Attachment, ContainerRequest
 from builder.errors import NotFound
 from builder.kernel.namespaces import Privileges
 from builder.oci.digest import Digest
@@ -18,6 +17,7 @@ from builder.store.store import Store
 
 if TYPE_CHECKING:
     from builder.containers.creation import ImageFound
+    from builder.containers.request import Attachment, ContainerRequest
     from builder.containers.service import Containers
 
 
@@ -45,15 +45,15 @@ class ContainerUseCases:
             )
         return self._containers
 
-    def run(self, request: ContainerRequest, attachment: Attachment) -> int:
+    def run(self, request: "ContainerRequest", attachment: "Attachment") -> int:
         """Run a container in the foreground; its exit status."""
         return self.containers.run(request, attachment)
 
-    def run_detached(self, request: ContainerRequest) -> str:
+    def run_detached(self, request: "ContainerRequest") -> str:
         """Run a container in the background; its id."""
         return self.containers.run_detached(request)
 
-    def _found(self, request: ContainerRequest) -> "ImageFound":
+    def _found(self, request: "ContainerRequest") -> "ImageFound":
         """Find the image of a request, loading or pulling it if need be, and unpack it."""
         from builder.containers.assembly import Base
         from builder.containers.creation import ImageFound
@@ -74,7 +74,7 @@ class ContainerUseCases:
         )
         return ImageFound(base, config.config, config.platform)
 
-    def _image(self, request: ContainerRequest, platform: Platform) -> StoredImage:
+    def _image(self, request: "ContainerRequest", platform: Platform) -> StoredImage:
         if _is_archive(request.image):
             return self._loaded(request.image, platform)
         image = None if request.pull == "always" else self.store.images.resolve(request.image)

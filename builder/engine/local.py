@@ -1,12 +1,13 @@
 """The engine in this process: what it owns, and one method a use case."""
 
 import os
-from contextlib import ExitStack
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from builder.concurrency import CancelToken
 from builder.engine.build_api import BuildUseCases
 from builder.engine.containers_api import ContainerUseCases
+from builder.engine.forerunner import Forerunner
 from builder.engine.image_api import ImageUseCases
 from builder.engine.registry_api import RegistryUseCases
 from builder.engine.request import BuildRequest, Built
@@ -22,10 +23,7 @@ if TYPE_CHECKING:
 
 
 class LocalEngine(BuildUseCases, RegistryUseCases, ContainerUseCases, ImageUseCases):
-    """Settings, privileges and the open store; the zygote is forked when it is first needed.
-
-    Forking must come before any thread, so use cases that start containers ask for it first.
-    """
+    """Settings, privileges and the open store; for a build, the processes that work beside it."""
 
     def __init__(
         self,
@@ -35,24 +33,27 @@ class LocalEngine(BuildUseCases, RegistryUseCases, ContainerUseCases, ImageUseCa
         *,
         token: CancelToken,
         sink: Sink,
-        stack: ExitStack,
+        zygote: Zygote | None,
+        forerunner: Forerunner | None,
+        later: Callable[[Callable[[], None]], None],
     ) -> None:
-        """Keep what `compose` made; the stack releases it."""
+        """Keep what `compose` made, and releases."""
         self.settings = settings
         self.privileges = privileges
         self.store = store
         self.token = token
         self.sink = sink
         self.platform: Platform = host_platform(os.uname().machine)
-        self._stack = stack
+        self.forerunner = forerunner or Forerunner(None)
+        self.later = later
+        """Does what no answer waits for, when no thread is left and the store is closed."""
+        self._zygote = zygote
         self._is_building = False
-        self._zygote: Zygote | None = None
 
     @property
     def zygote(self) -> Zygote:
-        """The parent of all sandboxes of this engine."""
-        if self._zygote is None:
-            self._zygote = self._stack.enter_context(Zygote.start())
+        """The parent of the sandboxes of a build; only of an engine that was opened for one."""
+        assert self._zygote is not None  # noqa: S101 - narrows the type
         return self._zygote
 
     def warn(self, text: str) -> None:
@@ -95,4 +96,4 @@ class LocalEngine(BuildUseCases, RegistryUseCases, ContainerUseCases, ImageUseCa
 
             watch(settings, privileges, rows)
 
-        store.sync_later(watch_budget)
+        store.sync_later(watch_budget, later=self.later)

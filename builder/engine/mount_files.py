@@ -127,9 +127,23 @@ def import_mounts(
 
 def reach(layout: CacheLayout, entry: Descriptor) -> Iterator[Digest]:
     """List the blobs that a mount's document needs."""
+    for piece in pieces_of(layout, entry):
+        yield piece.digest
+
+
+def pieces_of(layout: CacheLayout, entry: Descriptor) -> list[Descriptor]:
+    """List the pieces of a mount's document, each once, in the order of its files."""
+    found: dict[Digest, Descriptor] = {}
     for file in members(_document(layout, entry), "files"):
         for piece in _pieces(file):
-            yield piece.blob.digest
+            found.setdefault(piece.blob.digest, piece.blob)
+    return list(found.values())
+
+
+def name_of(layout: CacheLayout, entry: Descriptor) -> str:
+    """Give the hash by which the store knows a document's mount."""
+    document = _document(layout, entry)
+    return mount_hash(json.string(document, "id"), json.string(document, "namespace", ""))
 
 
 class _Writer:
@@ -289,7 +303,7 @@ def _packed(content: bytes) -> bytes:
     from builder.layers.zstd import Zstd
 
     parts: list[bytes] = []
-    with Zstd(lambda part: parts.append(bytes(part))) as encoder:
+    with Zstd(lambda part: parts.append(bytes(part)), lambda _block: None) as encoder:
         encoder.finish(content)
     return b"".join(parts)
 
@@ -319,10 +333,12 @@ def _pieces(file: json.Object) -> Iterator[_Piece]:
         raise InvalidImage("pieces is not a list")
     for one in found:
         match one:
-            case [str() as plain, str() as digest, int() as size_bytes]:
+            case [str() as plain, str() as digest, int() as size_bytes] if (
+                0 <= size_bytes <= _MAX_PACKED_BYTES
+            ):
                 yield _Piece(plain, Descriptor(PIECE_TYPE, parse_digest(digest), size_bytes))
             case _:
-                raise InvalidImage("a piece is not two digests and a size")
+                raise InvalidImage("a piece is not two digests and a size that pieces have")
 
 
 def _known_pieces(layout: CacheLayout, name: str) -> dict[str, Descriptor]:

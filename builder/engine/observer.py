@@ -58,6 +58,10 @@ class NotingCache:
         self._cache = cache
         self._parts = parts
 
+    def is_far(self, key: Digest) -> bool:
+        """Tell whether looking up takes long."""
+        return self._cache.is_far(key)
+
     def find(self, key: Digest) -> Result | None:
         """Look up."""
         return self._cache.find(key)

@@ -17,6 +17,9 @@ from builder.engine import journal, options
 from builder.engine.account import arguments_of
 from builder.engine.bases import BaseImages
 from builder.engine.cache import StoreCache
+from builder.engine.cache_document import CachedLayer
+from builder.engine.carrying import Carrier
+from builder.engine.collecting import Elsewhere
 from builder.engine.explain import Change, pairs, reports
 from builder.engine.inputs import Inputs, open_inputs
 from builder.engine.journal import Journal
@@ -43,6 +46,7 @@ from builder.values import NamedTuple
 if TYPE_CHECKING:
     from builder.engine.build_api import BuildUseCases
 
+_CONNECTIONS = 4
 _STDIN_FD = 0
 Verdict = Literal["hit", "run", "perhaps"]
 
@@ -75,7 +79,7 @@ class Plan(NamedTuple):
 
 
 def plan(engine: "BuildUseCases", request: BuildRequest) -> Plan:
-    """Foretell a build; registries are asked for the base images only, as the build would."""
+    """Foretell a build; registries are asked for base images and caches only, as by the build."""
     with ExitStack() as stack:
         inputs = open_inputs(request, engine.store, stack, _STDIN_FD)
         dockerfile = parse(inputs.dockerfile, cache_dir=engine.store.path("parsed"))
@@ -101,10 +105,18 @@ def plan(engine: "BuildUseCases", request: BuildRequest) -> Plan:
             _lowered(dockerfile, one, resolver).root
             for one in options.lowering_requests(request, inputs, engine.platform)
         ]
-        forecast = _Forecast(engine.store, inputs, userxattr=engine.privileges.userxattr)
+        elsewhere = _elsewhere(request, bases, stack)
+        forecast = _Forecast(engine.store, inputs, elsewhere, userxattr=engine.privileges.userxattr)
         forecast.look(unified(roots))
         old = journal.read(journal.journal_path(engine.store, request))
         return _plan(forecast, dockerfile, old)
+
+
+def _elsewhere(request: BuildRequest, bases: BaseImages, stack: ExitStack) -> Elsewhere:
+    """Open the caches that the request names, to look things up in and no more."""
+    carrier = Carrier(bases, stack.enter_context(Pool(_CONNECTIONS)), has_mounts=False)
+    carrier.opened(request.cache_from, is_early=False)
+    return carrier.elsewhere
 
 
 def _lowered(dockerfile: Dockerfile, request: LoweringRequest, resolver: Resolver) -> Lowered:
@@ -117,8 +129,12 @@ def _lowered(dockerfile: Dockerfile, request: LoweringRequest, resolver: Resolve
 class _Forecast:
     """A solver that executes nothing: it is its own worker, which can only read."""
 
-    def __init__(self, store: Store, inputs: Inputs, *, userxattr: bool) -> None:
+    def __init__(
+        self, store: Store, inputs: Inputs, elsewhere: Elsewhere, *, userxattr: bool
+    ) -> None:
         self._store = store
+        self._elsewhere = elsewhere
+        self._carried: list[CachedLayer] = []
         self._cache = StoreCache(store)
         self._contexts: Mapping[str, LocalContext] = inputs.trees
         self._userxattr = userxattr
@@ -177,13 +193,27 @@ class _Forecast:
                 continue
             found = None
             if vertex not in self._ignoring and not isinstance(vertex.op, Image | Scratch):
-                found = self._cache.find(self.fast[vertex])
+                found = self._find(self.fast[vertex])
             if found is not None:
                 self.results[vertex], self.verdicts[vertex] = found, "hit"
                 continue
             missing.add(vertex)
             stack.extend(i.vertex for i in vertex.inputs)
         return missing
+
+    def _find(self, key: Digest) -> Result | None:
+        """Look up here, then elsewhere: what is known there is a hit whose files are not here."""
+        found = self._cache.find(key)
+        theirs = None if found is not None else self._elsewhere(key)
+        if theirs is None:
+            return found
+        chain: Digest | None = None
+        for one in theirs.layers:
+            chain = chain_on(chain, one.layer.diff_id)
+            blob = one.layer.descriptor.digest
+            if self._store.layers.by_chain(chain) is None and not self._store.content.has(blob):
+                self._carried.append(one)
+        return Result(theirs.slow)
 
     def _foretell(self, vertex: Vertex) -> None:
         if isinstance(vertex.op, Image | Scratch):
@@ -200,7 +230,7 @@ class _Forecast:
             self.verdicts[vertex] = "run" if vertex in self._ignoring else "perhaps"
             return
         slow, _parts = slow_key(vertex, [one for one in inputs if one is not None], self)
-        found = None if vertex in self._ignoring else self._cache.find(slow)
+        found = None if vertex in self._ignoring else self._find(slow)
         self.verdicts[vertex] = "run" if found is None else "hit"
         self.results[vertex] = found or Result(slow)
 
@@ -222,8 +252,9 @@ class _Forecast:
         return found
 
     def fetches(self) -> list[Fetch]:
-        """List what the steps that would run need from elsewhere."""
-        found: list[Fetch] = []
+        """List what the steps that would run, or hit in caches elsewhere, need from there."""
+        blobs = [one.layer.descriptor for one in dict.fromkeys(self._carried)]
+        found = [Fetch(f"cache: layer {blob.digest}", blob.size_bytes) for blob in blobs]
         for vertex, verdict in self.verdicts.items():
             if verdict != "run":
                 continue

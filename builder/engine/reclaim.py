@@ -1,6 +1,6 @@
 """Disk space: what takes it, and giving back what nobody needs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from builder.engine.catalog import has_labels, shown_manifest
 from builder.errors import UsageError
@@ -55,12 +55,21 @@ def prune_images(store: Store, platform: Platform, wanted: ImagePrune) -> Pruned
     return prune(store, _image_scope(store, platform, wanted))
 
 
-def foreseen(store: Store, platform: Platform, images: ImagePrune, cache: CachePrune) -> Pruned:
-    """Tell what pruning images and then the cache would remove; labels leave the cache alone."""
+def foreseen(
+    store: Store,
+    platform: Platform,
+    images: ImagePrune,
+    cache: CachePrune,
+    gone: Collection[str] = (),
+) -> Pruned:
+    """Tell what pruning images and then the cache would remove; labels leave the cache alone.
+
+    What the owners `gone` need counts as if they had been removed before.
+    """
     scope = _image_scope(store, platform, images)
     if not images.labels:
         scope = scope._replace(cache=True, cache_mounts=True)
-    return prune(store, scope, _policy(cache), is_dry_run=True)
+    return prune(store, scope, _policy(cache), is_dry_run=True, gone=gone)
 
 
 def prune_cache(store: Store, wanted: CachePrune, *, is_dry_run: bool = False) -> Pruned:

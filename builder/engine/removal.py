@@ -7,6 +7,8 @@ from builder.oci.reference import Reference, parse_reference
 from builder.store.store import Store
 from builder.values import NamedTuple
 
+_ID_DIGITS = 64
+
 
 class Removed(NamedTuple):
     """The names that are gone, and the image's ID if it is gone too."""
@@ -24,6 +26,8 @@ def tag_image(store: Store, source: str, target: str) -> Reference:
     reference = parse_reference(target)
     if reference.digest is not None:
         raise UsageError("a tag cannot have a digest", fix="write NAME:TAG")
+    if _is_id(target.partition(":")[0]):
+        raise UsageError(f"{target!r} would be taken for an image's ID", fix="choose another name")
     store.images.tag(reference, image.descriptor)
     return reference
 
@@ -51,3 +55,7 @@ def remove_image(store: Store, name: str, *, is_forced: bool = False) -> Removed
             fix="remove it by its names, or use --force",
         )
     return Removed(store.images.remove(image.descriptor.digest), image.image_id)
+
+
+def _is_id(name: str) -> bool:
+    return len(name) == _ID_DIGITS and set(name) <= set("0123456789abcdef")

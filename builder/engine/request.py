@@ -80,6 +80,14 @@ class BuildRequest(NamedTuple):
     is_call_json: bool = False
     """Whether a call other than `build` answers in JSON."""
 
+    @property
+    def wants_inline_cache(self) -> bool:
+        """Whether the image is to carry its cache: by `--cache-to`, or the reference's argument."""
+        argument = dict(self.build_args).get("BUILDKIT_INLINE_CACHE", "")
+        return argument.lower() in {"1", "t", "true"} or any(
+            "type=inline" in text.split(",") for text in self.cache_to
+        )
+
 
 class Built(NamedTuple):
     """What came of a build: identities of the result, and texts for the user.

@@ -14,7 +14,6 @@ from builder.dockerfile.request import (
     Needs,
     Pins,
 )
-from builder.engine import downloads, git_refs, layouts
 from builder.engine.bases import BaseImages
 from builder.engine.lock import Pinning
 from builder.engine.steps import reported
@@ -66,6 +65,8 @@ class Resolver:
         with reported(self._sink, f"[internal] load metadata for {need.name}"):
             try:
                 if is_file(need.name):
+                    from builder.engine import layouts
+
                     return layouts.pin(self._store, need)
                 return self._bases.pin(need, locked)
             except BuilderError as error:
@@ -76,6 +77,8 @@ class Resolver:
 
     def _fetched(self, need: HttpNeed) -> HttpPin:
         """Fetch a download; one that a lock pins must be what it was."""
+        from builder.engine import downloads
+
         locked = self._pinning.url(need)
         wanted = need if locked is None else need._replace(checksum=locked)
         pin = downloads.pin(
@@ -89,6 +92,8 @@ class Resolver:
         return pin
 
     def _git(self, need: GitNeed) -> GitPin:
+        from builder.engine import git_refs
+
         return _placed(
             need,
             lambda: git_refs.pin(

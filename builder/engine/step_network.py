@@ -5,8 +5,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Literal, Self
 
-from builder.store.detached import run_detached
-
 _GATEWAY = 2
 """The column of /proc/net/route."""
 
@@ -28,15 +26,22 @@ def default_gateway() -> str:
 class StepNetwork:
     """Lends network namespaces to the steps of one build; a context manager.
 
-    At its end no other thread may run: a child process takes down what is left, so that the build
-    need not wait for it.
+    What is left at its end is taken down later, so that the build need not wait for it.
     """
 
-    def __init__(self, root: str, *, is_root: bool, warn: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        root: str,
+        *,
+        is_root: bool,
+        warn: Callable[[str], None],
+        later: Callable[[Callable[[], None]], None],
+    ) -> None:
         """Keep what a pool needs; none is made, and nothing loaded, before it is needed."""
         self._root = root
         self._is_root = is_root
         self._warn = warn
+        self._later = later
         self._pool: NetworkPool | None = None
         self._lock = threading.Lock()
 
@@ -75,6 +80,6 @@ class StepNetwork:
                     Networks(self._root),
                     is_root=self._is_root,
                     warn=self._warn,
-                    later=run_detached,
+                    later=self._later,
                 )
             return self._pool

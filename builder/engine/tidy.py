@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from builder.containers.lifecycle import remove_container
 from builder.containers.listing import moment_of, prunable
 from builder.containers.model import parse_time
+from builder.containers.records import Record
 from builder.containers.service import Containers
 from builder.engine.catalog import has_labels
 from builder.engine.reclaim import (
@@ -20,6 +21,7 @@ from builder.networks.model import PREDEFINED
 from builder.networks.registry import Networks
 from builder.oci.platform import Platform
 from builder.store.gc import Item, Pruned
+from builder.store.snapshots import CONTAINER
 from builder.store.store import Store
 from builder.values import NamedTuple
 from builder.volumes.registry import Volumes
@@ -52,31 +54,43 @@ def tidy(
 ) -> Tidied:
     """Remove stopped containers, then what only they used; `cache` holds `until` as an age.
 
-    A dry run removes nothing and tells what would go, as far as it does not hang on containers
-    that would go first.
+    A dry run removes nothing and tells what would go: also what stopped containers hold until then.
     """
     check_filters(filters, SYSTEM_FILTERS)
     act = not is_dry_run
     removed, container_bytes = _containers(containers, filters, act=act)
-    networks = _networks(containers, store, filters, act=act)
-    volumes, volume_bytes = (
-        _volumes(containers, store, filters, act=act) if with_volumes else ((), 0)
-    )
+    left = [one for one in containers.place.records.all() if one.container.id not in removed]
+    networks = _networks(left, store, filters, act=act)
+    volumes, volume_bytes = _volumes(left, store, filters, act=act) if with_volumes else ((), 0)
     labels = tuple(filters.get("label", ()))
     wanted = ImagePrune(with_named_images, cache.until_s, labels, tuple(filters.get("label!", ())))
-    images, gone = _pruned(store, platform, wanted, cache, act=act)
-    freed = container_bytes + volume_bytes + images.freed_bytes + gone.freed_bytes
-    return Tidied(removed, networks, volumes, images, gone.items, freed)
+    images, steps = (
+        _pruned(store, platform, wanted, cache)
+        if act
+        else _foreseen(store, platform, wanted, cache, removed)
+    )
+    freed = container_bytes + volume_bytes + images.freed_bytes + steps.freed_bytes
+    return Tidied(removed, networks, volumes, images, steps.items, freed)
 
 
 def _pruned(
-    store: Store, platform: Platform, images: ImagePrune, cache: CachePrune, *, act: bool
+    store: Store, platform: Platform, images: ImagePrune, cache: CachePrune
 ) -> tuple[Pruned, Pruned]:
-    """Prune images and cache, or tell what would go."""
-    if act:
-        done = prune_images(store, platform, images)
-        return done, Pruned((), 0) if images.labels else prune_cache(store, cache)
-    both = foreseen(store, platform, images, cache)
+    """Prune images and cache."""
+    done = prune_images(store, platform, images)
+    return done, Pruned((), 0) if images.labels else prune_cache(store, cache)
+
+
+def _foreseen(
+    store: Store,
+    platform: Platform,
+    images: ImagePrune,
+    cache: CachePrune,
+    containers: Sequence[str],
+) -> tuple[Pruned, Pruned]:
+    """Tell what would go of images and cache once some containers are gone."""
+    gone = {f"{CONTAINER}{name}" for name in containers}
+    both = foreseen(store, platform, images, cache, gone)
     parts = [
         [item for item in both.items if (item.kind == "image") is is_image]
         for is_image in (True, False)
@@ -103,10 +117,10 @@ def _containers(
 
 
 def _networks(
-    containers: Containers, store: Store, filters: Filters, *, act: bool
+    records: Sequence[Record], store: Store, filters: Filters, *, act: bool
 ) -> tuple[str, ...]:
     """Remove networks that no container, running or not, belongs to."""
-    used = {name for record in containers.place.records.all() for name in record.container.networks}
+    used = {name for record in records for name in record.container.networks}
     networks = Networks(store.root)
     removed = []
     for network in networks.known():
@@ -124,10 +138,9 @@ def _networks(
 
 
 def _volumes(
-    containers: Containers, store: Store, filters: Filters, *, act: bool
+    records: Sequence[Record], store: Store, filters: Filters, *, act: bool
 ) -> tuple[tuple[str, ...], int]:
     """Remove volumes without a name of their own that no container mounts."""
-    records = containers.place.records.all()
     used = {mount.name for record in records for mount in record.container.mounts}
     volumes = Volumes(store.root)
     removed, freed = [], 0

@@ -19,7 +19,9 @@ def test_a_directory_with_all_that_can_be_said() -> None:
 
 
 def test_a_bare_word_is_a_reference() -> None:
-    assert parse_cache("user/app:cache", "--cache-from") == CacheSpec("registry", "user/app:cache")
+    found = parse_cache("user/app:cache", "--cache-from")
+
+    assert found == CacheSpec("registry", "user/app:cache", is_bare=True)
 
 
 @pytest.mark.parametrize(

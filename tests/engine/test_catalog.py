@@ -134,8 +134,9 @@ def test_a_tag_moves_to_its_new_image(store: Store) -> None:
     tag_image(store, "two:1", "one:1")
 
     assert inspect_image(store, "one:1", AMD64)["Id"] == two
-    with pytest.raises(UsageError):
-        tag_image(store, "two:1", "x@sha256:" + "0" * 64)
+    for refused in ("x@sha256:" + "0" * 64, "0" * 64, "a" * 64 + ":1", "X:1", "x:"):
+        with pytest.raises(UsageError):
+            tag_image(store, "two:1", refused)
     with pytest.raises(NotFound):
         tag_image(store, "none", "x")
 

@@ -1,18 +1,44 @@
 """`builder build`: a Dockerfile and a context in, an image out."""
 
 import os
+from typing import TYPE_CHECKING
 
 from builder.cli.options import Argument, Arguments, Command, flag, multiple, optional, value
 from builder.cli.session import Session
-from builder.engine.request import BuildRequest, Built
 from builder.errors import KernelError
 
+if TYPE_CHECKING:
+    from builder.engine.forerunner import Forerunner
+    from builder.engine.request import BuildRequest, Built
+
+_BUDGET = ("keep-storage", "max-used", "min-free")
 _FORMATS = ("text", "json")
 _PROGRESS = ("auto", "plain", "tty", "quiet", "rawjson", "none")
+_DESCRIPTION = """\
+Build an image from a Dockerfile.
+
+--cache-from asks caches for the steps that this store does not know, in the order given: NAME, an
+image of the store or else of a registry that carries its cache; type=registry,ref=NAME, such an
+image or a cache; type=local,src=DIR[,tag=TAG]. One that is missing or broken is told and no more.
+
+--cache-to writes a cache: type=inline, into the image itself (as does --build-arg
+BUILDKIT_INLINE_CACHE=1); type=registry,ref=NAME; type=local,dest=DIR[,tag=TAG]. To these:
+mode=min|max (the steps of the image's own layers, or all), mounts=all (cache mounts too),
+compression=gzip|zstd|uncompressed, compression-level=N, force-compression=true,
+oci-mediatypes=false, image-manifest=false (always an index). If it cannot be written, the image is
+kept and the status is 1; with ignore-error=true that is only told.
+
+When a build has written anything, a process of its own brings the cache within a budget: 15% of
+the disk or 20 GB, whichever is more, but never more than half of the disk. Other limits come from
+--max-used, --min-free and --keep-storage, else from BUILDER_MAX_USED, BUILDER_MIN_FREE,
+BUILDER_KEEP_STORAGE and BUILDER_GC=off, else from the table [gc] of builder.toml (max-used,
+min-free, keep-storage, keep-duration, enabled). What images, containers and running builds need
+does not count and is never removed."""
 
 COMMAND = Command(
     name="build",
     summary="Build an image from a Dockerfile.",
+    description=_DESCRIPTION,
     arguments=(Argument("PATH|URL|-"),),
     options=(
         multiple("--add-host", "HOST:IP", help="add a line to /etc/hosts of every step"),
@@ -20,8 +46,8 @@ COMMAND = Command(
         multiple("--annotation", "KEY=VALUE", help="annotate the image"),
         multiple("--build-arg", "NAME[=VALUE]", help="set a build argument"),
         multiple("--build-context", "NAME=SOURCE", help="name another context or image"),
-        multiple("--cache-from", "SOURCE", help="take cache records from elsewhere too"),
-        multiple("--cache-to", "DEST", help="write the cache records elsewhere too"),
+        multiple("--cache-from", "SOURCE", help="look steps up elsewhere too (see above)"),
+        multiple("--cache-to", "DEST", help="write the cache elsewhere too (see above)"),
         value(
             "--call",
             "METHOD[,format=json]",
@@ -34,11 +60,14 @@ COMMAND = Command(
         value("-f", "--file", "PATH", help="the Dockerfile (default: PATH/Dockerfile)"),
         value("--iidfile", "FILE", help="write the image ID to FILE"),
         value("--jobs", "NUMBER", help="how many steps may run at once"),
+        value("--keep-storage", "SIZE", help="afterwards leave at least so much cache: 2GB, 5%"),
         multiple("--label", "KEY=VALUE", help="set a label of the image"),
         flag("--load", help="keep the image in the local store (the default without --output)"),
+        value("--max-used", "SIZE", help="afterwards keep no more cache: 20GB, 15%, none"),
         value("-m", "--memory", "BYTES", help="limit the memory of each step"),
         flag("--locked", help="refuse what the lock beside the Dockerfile does not pin"),
         value("--metadata-file", "FILE", help="write the digests to FILE as JSON"),
+        value("--min-free", "SIZE", help="afterwards leave so much of the disk free: 10GB, 5%"),
         value("--network", "MODE", help="the network of RUN: default, none or host"),
         flag("--no-cache", help="use no cache record"),
         multiple("--no-cache-filter", "STAGE", help="use no cache record for these stages"),
@@ -70,9 +99,11 @@ COMMAND = Command(
 
 def run(arguments: Arguments, session: Session) -> int:
     """Build, then write what was asked for besides the outputs."""
+    forerunner = _forerunner(arguments, session.settings.root)
     from builder.cli.build_request import build_request, progress_kind
 
     request = build_request(arguments, session)
+    _set_budget(arguments, session)
     jobs = arguments.value("jobs")
     if jobs is not None:
         from builder.cli.values import integer
@@ -80,18 +111,42 @@ def run(arguments: Arguments, session: Session) -> int:
         session.settings = session.settings._replace(jobs=integer(jobs, "--jobs", minimum=1))
     _forget_old(arguments.value("iidfile"))
     kind = progress_kind(arguments, session)
-    with session.progress(kind) as sink, session.engine(sink) as engine:
+    given = forerunner if request.call == "build" else None
+    with session.progress(kind) as sink, session.engine(sink, forerunner=given) as engine:
         built = engine.build(request)
     _report(arguments, session, request, built)
     from builder.cli.shortcut import state_writer
-    from builder.engine.afterwards import afterwards
+    from builder.engine.afterwards import tidy
 
     is_repeatable = built.status == 0 and not (
         _writes_files(arguments) or _reads_environment(arguments)
     )
     write = state_writer(session, built, is_quiet=arguments.flag("quiet"))
-    afterwards(session.settings.root, write if is_repeatable else None)
+    if not session.afterwards:
+        session.afterwards.add(lambda: tidy(session.settings.root))
+    if write is not None and is_repeatable:
+        session.afterwards.add(write, is_first=True)
     return built.status
+
+
+def _forerunner(arguments: Arguments, root: str) -> "Forerunner":
+    """Let the Dockerfile be parsed while the rest is loaded: this comes before all that loads."""
+    from builder.engine.forerunner import Forerunner
+
+    if arguments.flag("check") or arguments.value("call"):
+        return Forerunner(None)
+    return Forerunner.start(arguments.words[0], arguments.value("file"), root)
+
+
+def _set_budget(arguments: Arguments, session: Session) -> None:
+    """Let the limits that were given stand above those of the environment and the file."""
+    given = {key: text for key in _BUDGET if (text := arguments.value(key)) is not None}
+    if given:
+        from builder.engine.budget import budget
+
+        budget("", given, 1 << 40)  # a mistake is found before anything runs
+        limits = (*session.settings.limits, *given.items())
+        session.settings = session.settings._replace(limits=limits)
 
 
 def _writes_files(arguments: Arguments) -> bool:
@@ -103,7 +158,9 @@ def _reads_environment(arguments: Arguments) -> bool:
     return any("=" not in text for text in arguments.values("build-arg"))
 
 
-def _report(arguments: Arguments, session: Session, request: BuildRequest, built: Built) -> None:
+def _report(
+    arguments: Arguments, session: Session, request: "BuildRequest", built: "Built"
+) -> None:
     """Write the ID file, the metadata file, and what belongs on standard output."""
     image = built.image_id or built.digest  # several platforms have no one configuration
     path = arguments.value("iidfile")
@@ -126,7 +183,7 @@ def _report(arguments: Arguments, session: Session, request: BuildRequest, built
         session.print(image)
 
 
-def _metadata(built: Built) -> bytes:
+def _metadata(built: "Built") -> bytes:
     import json
 
     described = built.descriptor

@@ -1,0 +1,100 @@
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from builder.dockerfile.nodes import read_nodes
+from builder.engine.forerunner import PARSED, WANTED_NEXT, Forerunner
+from builder.source import Source
+
+TEXT = "FROM busybox\nRUN echo hi\n"
+
+pytestmark = pytest.mark.skipif(
+    len(os.sched_getaffinity(0)) == 1, reason="needs a processor to spare"
+)
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> str:
+    (tmp_path / "context").mkdir()
+    (tmp_path / "context/Dockerfile").write_text(TEXT)
+    (tmp_path / "state").mkdir()
+    return str(tmp_path / "context")
+
+
+def run(state: Path, context: str, dockerfile: str | None = None) -> list[str]:
+    """Let a forerunner do its work; the names of the files that it left."""
+    forerunner = Forerunner.start(context, dockerfile, str(state))
+    forerunner.wait()
+    folder = state / PARSED
+    return sorted(os.listdir(folder)) if folder.exists() else []
+
+
+def test_the_build_finds_the_nodes_that_it_left(context: str, tmp_path: Path) -> None:
+    left = run(tmp_path / "state", context)
+    folder = tmp_path / "state" / PARSED
+    before = {name: (folder / name).stat().st_mtime_ns for name in left}
+
+    _lines, nodes = read_nodes(Source("Dockerfile", TEXT), cache_dir=str(folder))
+
+    assert [node.rule for node in nodes] == ["from", "run"]
+    assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == before
+    assert len(left) == 2  # the nodes, and the grammar's tables
+
+
+def test_a_dockerfile_elsewhere_is_read_where_it_is(context: str, tmp_path: Path) -> None:
+    (tmp_path / "other").write_text("FROM scratch\n")
+
+    left = run(tmp_path / "state", context, str(tmp_path / "other"))
+
+    read_nodes(Source("other", "FROM scratch\n"), cache_dir=str(tmp_path / "state" / PARSED))
+    assert sorted(os.listdir(tmp_path / "state" / PARSED)) == left
+
+
+def test_a_pipe_is_left_to_the_build(context: str, tmp_path: Path) -> None:
+    read_fd, write_fd = os.pipe()
+    os.write(write_fd, TEXT.encode())
+    os.close(write_fd)
+
+    left = run(tmp_path / "state", context, f"/dev/fd/{read_fd}")
+
+    assert left == []
+    assert os.read(read_fd, 100) == TEXT.encode()
+    os.close(read_fd)
+
+
+@pytest.mark.parametrize("other", ["https://example.com/repository.git", "-", "missing"])
+def test_what_is_no_directory_of_the_client_has_no_forerunner(
+    context: str, tmp_path: Path, other: str
+) -> None:
+    assert run(tmp_path / "state", other, f"{context}/Dockerfile") == []
+
+
+@pytest.mark.parametrize("dockerfile", ["-", "missing"])
+def test_what_is_no_file_has_no_forerunner(context: str, tmp_path: Path, dockerfile: str) -> None:
+    assert run(tmp_path / "state", context, dockerfile) == []
+
+
+def test_a_dockerfile_that_is_wrong_leaves_nothing_and_says_nothing(
+    context: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "context/Dockerfile").write_text(f"LABEL {'a=b ' * 50_001}\n")
+
+    left = run(tmp_path / "state", context)
+
+    assert left == []
+    assert capfd.readouterr() == ("", "")
+
+
+def test_no_state_directory_is_made(context: str, tmp_path: Path) -> None:
+    assert run(tmp_path / "absent", context) == []
+    assert not (tmp_path / "absent").exists()
+
+
+def test_waiting_loads_modules_that_exist(context: str, tmp_path: Path) -> None:
+    run(tmp_path / "state", context)
+
+    for name in WANTED_NEXT:
+        __import__(name)
+        assert name in sys.modules
