@@ -14,6 +14,10 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("suite", deadline=None)  # how long anything takes is asserted nowhere
+settings.load_profile("suite")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 CLONE_NEWNS = 0x00020000

@@ -59,9 +59,9 @@ OUTSIDE = {"os", "io", "socket", "subprocess", "time", "random", "asyncio", "sql
 
 # Costs more than a millisecond at start; loaded where it is first needed.
 HEAVY = {
-    "argparse", "asyncio", "click", "concurrent", "dataclasses", "email", "http", "inspect",
-    "lark", "logging", "pathlib", "pyroute2", "pyzstd", "shutil", "sqlite3", "ssl", "subprocess",
-    "tarfile", "tempfile", "tqdm", "urllib", "urllib3", "zipfile",
+    "argparse", "asyncio", "click", "concurrent", "ctypes", "dataclasses", "email", "http",
+    "inspect", "lark", "logging", "pathlib", "pyroute2", "pyzstd", "shutil", "sqlite3", "ssl",
+    "subprocess", "tarfile", "tempfile", "tqdm", "urllib", "urllib3", "yaml", "zipfile",
 }  # fmt: skip
 # The module is itself loaded only when its library is needed.
 HEAVY_ALLOWED = {"cli.clicked": {"click"}}

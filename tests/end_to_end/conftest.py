@@ -15,3 +15,19 @@ def site(
     made = Site(tmp_path, builder)
     made.run("load", "--quiet", "--input", str(busybox_archive), "--tag", "busybox")
     return made
+
+
+@pytest.fixture
+def clean(
+    tmp_path: Path, builder: Callable[..., CompletedProcess[bytes]], busybox_archive: Path
+) -> Site:
+    """Give a second state directory, whose cache is never used."""
+    directory = tmp_path / "clean"
+    directory.mkdir()
+
+    def program(*words: str, **options: object) -> CompletedProcess[bytes]:
+        return builder(*words, BUILDER_ROOT=str(directory / "state"), **options)
+
+    made = Site(directory, program)
+    made.run("load", "--quiet", f"--input={busybox_archive}", "--tag=busybox")
+    return made

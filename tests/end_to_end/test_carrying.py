@@ -1,8 +1,10 @@
 """Cache that moves between machines: records, layers and cache mounts in a directory."""
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -118,13 +120,74 @@ def test_a_broken_cache_only_warns(
     assert "cache local:" in built.stderr
 
 
-def test_a_cache_that_cannot_be_written_only_warns(site: Site) -> None:
+def test_a_cache_that_cannot_be_written_fails_the_command_but_not_the_image(site: Site) -> None:
     site.write("lib/a", "a\n")
-    taken = site.write("file")
+    option = f"--cache-to=type=local,dest={site.write('file')}"
 
-    built = site.build(DOCKERFILE, f"--cache-to=type=local,dest={taken}")
+    failed = site.build(DOCKERFILE, "--tag=app", option, status=1)
+    ignored = site.build(DOCKERFILE, f"{option},ignore-error=true")
 
-    assert "is not written" in built.stderr
+    assert "is not written" in failed.stderr
+    assert site.inspect("app")
+    assert "is not written" in ignored.stderr
+
+
+@pytest.mark.parametrize("option", ["--cache-to=type=gha", "--cache-from=type=inline"])
+def test_a_cache_that_makes_no_sense_is_refused_before_anything_runs(
+    site: Site, option: str
+) -> None:
+    built = site.build(DOCKERFILE, option, status=2)
+
+    assert built.steps == {}
+
+
+def test_a_directory_may_hold_an_image_that_carries_its_cache(
+    site: Site, busybox_archive: Path
+) -> None:
+    site.write("lib/a", "a\n")
+    directory = site.directory / "image"
+    output = f"--output=type=oci,tar=false,dest={directory}"
+    site.build(DOCKERFILE, output, "--cache-to=type=inline")
+    there = elsewhere(site, busybox_archive)
+
+    built = build(site, there, directory)
+
+    assert all(built.steps.values())
+
+
+def test_what_another_builder_wrote_into_a_directory_is_told(
+    site: Site, carried: Path, busybox_archive: Path
+) -> None:
+    blobs = carried / "blobs/sha256"
+
+    def written(value: dict[str, Any], kind: str) -> dict[str, Any]:
+        content = json.dumps(value).encode()
+        name = hashlib.sha256(content).hexdigest()
+        (blobs / name).write_bytes(content)
+        return {"mediaType": kind, "digest": f"sha256:{name}", "size": len(content)}
+
+    cache = written({"records": [{}, {}]}, "application/vnd.buildkit.cacheconfig.v0")
+    kind = "application/vnd.oci.image.index.v1+json"
+    root = written({"schemaVersion": 2, "mediaType": kind, "manifests": [cache]}, kind)
+    index = {"schemaVersion": 2, "mediaType": kind, "manifests": [root]}
+    (carried / "index.json").write_text(json.dumps(index))
+
+    built = build(site, elsewhere(site, busybox_archive), carried)
+
+    assert built.stderr.count("made by another builder (2 records)") == 1
+    assert not built.is_cached("RUN cat /built")
+
+
+def test_what_hits_is_handed_on_whole(site: Site, carried: Path, busybox_archive: Path) -> None:
+    there = elsewhere(site, busybox_archive)
+    second = site.directory / "second"
+    build(site, there, carried, f"--cache-to=type=local,dest={second},mode=max")
+    third = elsewhere(site, busybox_archive, "third")
+
+    built = build(site, third, second, dockerfile=DOCKERFILE.replace("/result", "/other"))
+
+    assert built.is_cached("COPY --from=tools")
+    assert not built.is_cached("RUN cat /built")
 
 
 def test_an_export_of_the_same_writes_nothing_new(site: Site, carried: Path) -> None:

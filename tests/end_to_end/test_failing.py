@@ -44,6 +44,8 @@ def test_a_later_failure_keeps_the_earlier_steps(site: Site) -> None:
         ("FROM busybox\n\nCOYP a /\n", 3, ["unknown instruction", "COPY"]),
         ("FROM busybox\nCOPY --chwon=1 a /\n", 2, ["--chwon", "--chown"]),
         ("FROM busybox\nCOPY absent /\n", 2, ["/absent", "not found"]),
+        ("FROM busybox\nCOPY [b /x/\n", 2, ["syntax error in pattern", "^^"]),
+        ("FROM busybox\nCOPY --exclude=[b . /x/\n", 2, ["syntax error in pattern", "^^"]),
         ("FROM busybox\nRUN <<EOF\necho\n", 2, ["EOF"]),
         ("FROM busybox\nENV a\n", 2, ["ENV"]),
         ("FROM busybox\nUSER nobody-here\nRUN true\n", 3, ["nobody-here"]),

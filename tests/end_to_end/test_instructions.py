@@ -221,3 +221,15 @@ def test_platform_arguments_name_this_machine(site: Site) -> None:
     site.build("FROM busybox\n", "--tag=here")
     image = site.inspect("here")
     assert tree["p"].content.decode().strip() == f"{image['Os']}/{image['Architecture']}"
+
+
+def test_a_variable_whose_name_expands_to_nothing_is_in_the_image_only(site: Site) -> None:
+    config = site.config("FROM busybox\nENV $NONE=a B=b\nRUN test $B = b")
+
+    assert config["Env"][1:] == ["=a", "B=b"]
+
+
+def test_a_step_leaves_the_mount_points_that_its_base_lacks(site: Site) -> None:
+    tree = site.tree("FROM scratch\nCOPY --from=busybox /bin /bin\nRUN echo a > /a")
+
+    assert {name for name in tree if "/" not in name} == {"a", "bin", "dev", "proc", "sys"}

@@ -121,3 +121,27 @@ def test_a_killed_builder_holds_nobody_up(site: Site) -> None:
     assert len({out for out, _err in done}) == 1
     assert ran(site) == {"tools": 1, "result": 1, "slow": 2, "done": 1}
     assert problems(site) == []
+
+
+WAITING = f"""\
+FROM busybox AS waits
+RUN {NOTE.replace("locked", "shared")} echo waits >> /log/ran && \\
+    until test -e /log/go; do sleep 0.05; done && echo end > /end
+"""
+
+
+def test_a_step_of_another_build_holds_up_nothing_that_does_not_need_it(site: Site) -> None:
+    site.write("lib/a", "a\n")
+    go = f"RUN {NOTE.replace('locked', 'shared')} echo go >> /log/ran && touch /log/go /go\n"
+    both = f"{WAITING}FROM busybox AS goes\n{go}FROM busybox\nCOPY --from=waits /end /\n"
+    waits = dockerfile(site, WAITING, 0)
+    goes = dockerfile(site, f"{both}COPY --from=goes /go /\n", 1)
+
+    with ExitStack() as stack:
+        first = stack.enter_context(started(site, "build", "-q", f"-f={waits}", str(site.context)))
+        assert eventually(lambda: any(Path(site.state, "cache-mounts").glob("*/ran")))
+        [image] = build_all(site, [goes], "--tag=both")
+        assert first.wait(60) == 0
+
+    assert image
+    assert ran(site) == {"waits": 1, "go": 1}
