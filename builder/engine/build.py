@@ -26,6 +26,7 @@ from builder.engine.watched import Watched, observed
 from builder.errors import DockerfileError, UsageError
 from builder.events import Sink
 from builder.executors.bench import Bench, StepLimits
+from builder.executors.identity import Identities
 from builder.executors.worker import Worker
 from builder.exporters.annotation import parse_annotation
 from builder.exporters.export import export
@@ -218,6 +219,7 @@ class Build:
             resolv_conf=options.resolv_conf,
             host_gateway=self._network.host_gateway,
             provider=self._bases.provider,
+            identities=Identities(engine.store),
             warn=self._warn,
             limits=StepLimits(request.memory_bytes, request.cpus),
             is_offline=request.is_offline,

@@ -10,6 +10,7 @@ from typing import Literal
 
 from builder.errors import NotFound
 from builder.events import Sink
+from builder.executors.identity import Identities
 from builder.kernel.namespaces import Privileges
 from builder.layers.checksum import ContextTree
 from builder.oci.provider import Provider
@@ -60,6 +61,7 @@ class Bench(NamedTuple):
     """Under which address a step on a network reaches the host."""
     provider: Callable[[str], Provider | None]
     """Where the blobs of an image come from, by its name, if they are not in the store."""
+    identities: Identities
     warn: Callable[[str, Span | None], None]
     """Told what a step at a place did that the user may not expect; a strict build raises."""
     limits: StepLimits = StepLimits()

@@ -12,7 +12,6 @@ from contextlib import AbstractContextManager, ExitStack, nullcontext
 from builder.concurrency import CancelToken
 from builder.errors import EXIT_NOT_EXECUTABLE, EXIT_NOT_FOUND, StartError, StepFailed
 from builder.executors.bench import MOUNT_POINTS, Bench, StepLimits, StepNetwork
-from builder.executors.identity import identity
 from builder.executors.mounts import StepMounts, gather
 from builder.executors.output import Output
 from builder.executors.traces import remove_traces
@@ -191,7 +190,7 @@ class _Step(NamedTuple):
         store = self.bench.store
         parent = self.active.parent
         chain = () if parent is None else store.snapshots.stack(store.snapshots.get(parent))
-        return identity(self.op.user, chain, store, self._viewed)
+        return self.bench.identities.find(self.op.user, chain, self._viewed)
 
     def _environment(self, me: Identity) -> tuple[str, ...]:
         """Order as the reference: the step's own, secrets, then HOME unless it is set."""

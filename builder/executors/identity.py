@@ -21,26 +21,43 @@ from builder.store.store import Store
 _FILES = ("etc/passwd", "etc/group")
 
 
-def identity(
-    user: str,
-    stack: tuple[Snapshot, ...],
-    store: Store,
-    viewed: Callable[[], AbstractContextManager[int]],
-) -> Identity:
-    """Resolve a user in the tree of a stack of snapshots; `viewed` opens it, if need be."""
-    name = None
-    userxattr = store.snapshots.userxattr
-    top = next((one for one in reversed(stack) if _decides(one.diff, userxattr=userxattr)), None)
-    if top is not None:
-        name = f"identity/1 {top.id} {user}".encode("utf-8", "surrogateescape")
-        kept = store.records.memo(name)
-        if kept is not None:
-            return Identity(*marshal.loads(kept))  # noqa: S302 - from our own database
-    with viewed() as root_fd:
-        found = resolve_user(root_fd, user)
-        if name is not None and _is_in_etc(root_fd):
-            store.records.remember(name, marshal.dumps(tuple(found)))
-    return found
+class Identities:
+    """The users of one build's steps; any thread may ask.
+
+    Each layer is looked into once: of a thousand steps the last would else look into all.
+    """
+
+    def __init__(self, store: Store) -> None:
+        """Keep answers in a store, across builds."""
+        self._store = store
+        self._deciding: dict[int, bool] = {}
+
+    def find(
+        self,
+        user: str,
+        stack: tuple[Snapshot, ...],
+        viewed: Callable[[], AbstractContextManager[int]],
+    ) -> Identity:
+        """Resolve a user in the tree of a stack of snapshots; `viewed` opens it, if need be."""
+        name = None
+        top = next((one for one in reversed(stack) if self._decides(one)), None)
+        if top is not None:
+            name = f"identity/1 {top.id} {user}".encode("utf-8", "surrogateescape")
+            kept = self._store.records.memo(name)
+            if kept is not None:
+                return Identity(*marshal.loads(kept))  # noqa: S302 - from our own database
+        with viewed() as root_fd:
+            found = resolve_user(root_fd, user)
+            if name is not None and _is_in_etc(root_fd):
+                self._store.records.remember(name, marshal.dumps(tuple(found)))
+        return found
+
+    def _decides(self, snapshot: Snapshot) -> bool:
+        known = self._deciding.get(snapshot.id)
+        if known is None:
+            userxattr = self._store.snapshots.userxattr
+            known = self._deciding[snapshot.id] = _decides(snapshot.diff, userxattr=userxattr)
+        return known
 
 
 def _decides(diff: str, *, userxattr: bool) -> bool:

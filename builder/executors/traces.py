@@ -11,7 +11,6 @@ from stat import S_IMODE
 
 from builder.kernel.owner import OWNER_XATTR
 from builder.kernel.xattr import is_opaque, is_portable
-from builder.layers.names import is_in
 from builder.values import NamedTuple
 
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -52,7 +51,7 @@ def is_trace(upper_fd: int, name: str, lowers: Sequence[str], *, is_timeless: bo
 
     `lowers` are directories of layers, top first; if timeless, the directory's time says nothing.
     """
-    holder = next((lower for lower in lowers if is_in(lower, name)), None)
+    holder = next((lower for lower in lowers if os.path.lexists(f"{lower}/{name}")), None)
     if holder is None:
         return False
     try:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from builder.executors.identity import identity
+from builder.executors.identity import Identities
 from builder.kernel.ids import Identity
 from builder.store.snapshotter import Snapshot
 from builder.store.store import Store
@@ -93,9 +93,9 @@ def test_a_layer_that_cannot_change_users_needs_no_second_look(
     store: Store, view: View, change: Callable[[Path], None]
 ) -> None:
     base = snapshot(store, None, with_files)
-    first = identity("app", (base,), store, view)
+    first = Identities(store).find("app", (base,), view)
 
-    second = identity("app", (base, snapshot(store, base, change)), store, view)
+    second = Identities(store).find("app", (base, snapshot(store, base, change)), view)
 
     assert first == second == Identity(7, 8, (), "/home/app", "app")
     assert view.opened == 1
@@ -109,10 +109,10 @@ def test_a_layer_that_may_change_users_is_looked_at(
     store: Store, view: View, change: Callable[[Path], None]
 ) -> None:
     base = snapshot(store, None, with_files)
-    identity("app", (base,), store, view)
+    Identities(store).find("app", (base,), view)
     (view.path / "etc/passwd").write_text(PASSWD.replace(":7:", ":9:"))
 
-    found = identity("app", (base, snapshot(store, base, change)), store, view)
+    found = Identities(store).find("app", (base, snapshot(store, base, change)), view)
 
     assert found.uid == 9
 
@@ -121,9 +121,9 @@ def test_files_behind_links_are_looked_at_every_time(store: Store, view: View) -
     base = snapshot(store, None, with_files)
     (view.path / "etc/passwd").rename(view.path / "elsewhere")
     (view.path / "etc/passwd").symlink_to("../elsewhere")
-    identity("app", (base,), store, view)
+    Identities(store).find("app", (base,), view)
     (view.path / "elsewhere").write_text(PASSWD.replace(":7:", ":9:"))
 
-    found = identity("app", (base,), store, view)
+    found = Identities(store).find("app", (base,), view)
 
     assert found.uid == 9
