@@ -12,7 +12,7 @@ from builder.containers.clients import dial
 from builder.containers.creation import Workplace, remove
 from builder.containers.main_process import send
 from builder.containers.model import Container, State, has_monitor
-from builder.containers.monitor import STOPPED
+from builder.containers.monitor import RESTARTED, STOPPED
 from builder.containers.records import PAUSED, Record
 from builder.errors import BuilderError, Conflict, NotFound, StoreError
 from builder.kernel import cgroups, signals
@@ -171,7 +171,7 @@ def sweep(place: Workplace, *, is_root: bool) -> None:
         if state.is_alive or not state.monitor_pid or has_monitor(state):
             continue
         release_leftovers(container, state)
-        if container.request.is_removed:
+        if container.request.is_removed and not place.records.is_marked(container.id, RESTARTED):
             try:
                 remove_container(place, record, is_forced=False, with_volumes=True)
             except BuilderError:

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 STOPPED = "stopped"
 """The note that somebody asked for the end, so that no restart follows."""
+RESTARTED = "restarted"
+"""The note that the container is started again, so that the end of one run does not remove it."""
 KILLED = 137
 
 
@@ -108,6 +110,7 @@ class Monitor:
         """
         self._records.mark(self.container.id, STOPPED, is_set=False)
         self._records.mark(self.container.id, PAUSED, is_set=False)
+        self._records.mark(self.container.id, RESTARTED, is_set=False)
         for connection in self._initial:
             self._clients.add(connection, wants_output=True)
         try:

@@ -100,9 +100,13 @@ class Runtime:
         return sandbox, self._started
 
     def ended(self) -> None:
-        """Take the mount points away that one run made."""
+        """Take the mount points away that one run made, and let the tree be mounted again."""
         if self._started is None:
             return
+        if self.container.request.is_removed:
+            from builder.store.overlay import make_mountable
+
+            make_mountable(self.plan.active)
         upper = os.open(self.plan.active.upper, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             remove_stubs(upper, self._started.stubs)

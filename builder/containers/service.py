@@ -102,10 +102,15 @@ class Containers:
 
     def restart(self, name: str, *, timeout_s: float | None, signal: str = "") -> None:
         """Stop a container if it runs, and start it."""
+        from builder.containers.monitor import RESTARTED
+
         record = self.record(name)
+        container = record.container
+        if container.request.is_removed:
+            self.place.records.mark(container.id, RESTARTED, is_set=True)
         lifecycle.stop(self.place, record, timeout_s=timeout_s, signal=signal)
-        self.start(record.container.id)
-        self.place.journal.container("restart", record.container)
+        self.start(container.id)
+        self.place.journal.container("restart", container)
 
     def attach(self, name: str, attachment: Attachment) -> int:
         """Connect the caller to a running container until it ends; its exit status.

@@ -75,7 +75,7 @@ def sandbox_spec(
     is_masked = security.has_masks and not request.is_privileged
     return (
         sandbox.SandboxSpec(
-            root=_root(around),
+            root=_root(around, is_volatile=request.is_removed),
             argv=argv_of(config),
             env=process_environment(
                 config,
@@ -196,12 +196,16 @@ def parse_security(options: tuple[str, ...]) -> Security:
     return security
 
 
-def _root(around: Surroundings) -> sandbox.Overlay | sandbox.Directory:
+def _root(around: Surroundings, *, is_volatile: bool) -> sandbox.Overlay | sandbox.Directory:
+    """Describe the tree; what goes with the container need never reach the disk.
+
+    An ordinary overlay is synced with all of its file system when it is unmounted.
+    """
     active = around.active
     if not active.work:
         return sandbox.Directory(active.upper)
     return sandbox.Overlay(
-        active.lowers, active.upper, active.work, userxattr=around.privileges.userxattr
+        active.lowers, active.upper, active.work, is_volatile, around.privileges.userxattr
     )
 
 

@@ -10,7 +10,7 @@ from signal import signal as set_signal
 from typing import TYPE_CHECKING
 
 from builder.containers.model import Container
-from builder.containers.monitor import Begun, Local, Monitor
+from builder.containers.monitor import RESTARTED, Begun, Local, Monitor
 from builder.containers.network import NetworkPlan
 from builder.containers.runtime import Plan, Runtime
 from builder.errors import BuilderError, KernelError, StartError
@@ -129,7 +129,8 @@ def _monitor(
     )
 
     def ended() -> None:
-        if container.request.is_removed:
+        is_kept = place.records.is_marked(container.id, RESTARTED)
+        if container.request.is_removed and not is_kept:
             _remove_anew(root, plan.privileges, container)
 
     try:

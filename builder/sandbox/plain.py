@@ -41,7 +41,8 @@ def program_of(spec: SandboxSpec, stubs: tuple[Stub, ...], path: str) -> bytes |
     root = spec.root
     if not _is_plain(spec) or not isinstance(root, Overlay) or not root.upper:
         return None
-    options = mounts.overlay_options(root.lowers, root.upper, root.work)
+    extra = ("volatile",) * root.is_volatile
+    options = mounts.overlay_options(root.lowers, root.upper, root.work, extra=extra)
     if len(options) >= mounts.PAGE_BYTES or "\\" in options:
         return None
     made = {stub.path for stub in stubs}

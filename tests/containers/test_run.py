@@ -179,3 +179,19 @@ def test_changes_are_listed_committed_and_exported(builder: Builder, image: str)
     assert builder("run", "--rm", "--network", "none", "made:1").stdout == b"n\n"
     assert b"new" in builder("export", "web").stdout
     assert builder("rm", "web").returncode == 0
+
+
+def test_a_container_that_is_to_be_removed_can_be_restarted(builder: Builder, image: str) -> None:
+    builder(
+        "run", "-d", "--rm", "--name", "passing", "--network", "none", image, "sh", "-c",
+        "echo run >> /runs; sync; sleep 60",
+    )  # fmt: skip
+    assert eventually(lambda: builder("exec", "passing", "cat", "/runs").stdout == b"run\n")
+
+    builder("restart", "--time", "0", "passing")
+
+    assert eventually(lambda: builder("exec", "passing", "cat", "/runs").stdout == b"run\nrun\n")
+    assert builder("cp", "passing:/runs", "-").stdout.count(b"run") > 2
+    assert b"A /runs" in builder("diff", "passing").stdout
+    builder("stop", "--time", "0", "passing")
+    assert eventually(lambda: builder("ps", "-aq").stdout == b"")
