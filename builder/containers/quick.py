@@ -227,7 +227,8 @@ def identity_in(container: Container, active: Active, *, userxattr: bool) -> "Id
     def mounted(layer: Active) -> AbstractContextManager[int]:
         from builder.kernel.mounts import mounted_overlay
 
-        return mounted_overlay(layer.lowers, layer.upper, layer.work, userxattr=userxattr)
+        # for reading alone: the container may run, and a volatile tree is mounted only once
+        return mounted_overlay((layer.upper, *layer.lowers), userxattr=userxattr)
 
     return resolve(active, mounted, container.config.user, container.request.groups)
 
