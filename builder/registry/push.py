@@ -4,6 +4,7 @@ The registry never shows a document before everything that it names.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from builder.concurrency import CancelToken, Pool
 from builder.errors import NotFound, RegistryError
@@ -18,6 +19,7 @@ from builder.oci.descriptor import (
 from builder.oci.digest import Digest
 from builder.registry.download import Report, Stop, unreported
 from builder.registry.failure import Refused
+from builder.registry.patience import Patience
 from builder.registry.pull import outcome, raise_first
 from builder.registry.referrers import add_referrer
 from builder.registry.repository import DIGEST_HEADER, Repository
@@ -25,9 +27,14 @@ from builder.registry.upload import Upload
 from builder.store.content import Content
 from builder.values import NamedTuple
 
+if TYPE_CHECKING:
+    from urllib3 import BaseHTTPResponse as Response
+
 CONNECTIONS = 4
 SUBJECT_HEADER = "OCI-Subject"
 _REFUSING_TYPES = frozenset({400, 405, 406, 415, 422})
+_LATE_PART = "MANIFEST_BLOB_UNKNOWN"
+"""Spec: OCI distribution-spec, "Error Codes"."""
 
 
 class ManifestRefused(RegistryError):
@@ -94,22 +101,10 @@ class Pusher:
     def put_manifest(self, content: bytes, descriptor: Descriptor, name: str) -> None:
         """Put one document; its parts must be there. The registry's digest must be ours.
 
-        Raises RegistryError.
+        A registry that does not know a part yet is asked again: it said that it has all of them,
+        and somebody else may be sending the same one. Raises RegistryError.
         """
-        try:
-            response = self._repository.session.request(
-                "PUT", self._repository.place(f"manifests/{name}"), accepted=(200, 201, 202),
-                headers={
-                    "Content-Type": descriptor.media_type, "Content-Length": str(len(content)),
-                },
-                body=lambda: content, scope=self._repository.scope("pull,push"),
-            )  # fmt: skip
-        except Refused as error:
-            if error.status in _REFUSING_TYPES:
-                raise ManifestRefused(
-                    error.what, fix="perhaps it takes Docker's types: builder copy --format docker"
-                ) from None
-            raise
+        response = self._put(content, descriptor.media_type, name)
         self._repository.transport.finish(response)
         said = response.headers.get(DIGEST_HEADER, descriptor.digest)
         if said != descriptor.digest:
@@ -119,6 +114,26 @@ class Pusher:
         value = parse_manifest_or_index(content, descriptor.media_type)
         if value.subject is not None and not response.headers.get(SUBJECT_HEADER):
             add_referrer(self._repository, value, descriptor, self.put_manifest)
+
+    def _put(self, content: bytes, media_type: str, name: str) -> "Response":
+        patience = Patience(self._token)
+        while True:
+            try:
+                return self._repository.session.request(
+                    "PUT", self._repository.place(f"manifests/{name}"), accepted=(200, 201, 202),
+                    headers={"Content-Type": media_type, "Content-Length": str(len(content))},
+                    body=lambda: content, scope=self._repository.scope("pull,push"),
+                )  # fmt: skip
+            except Refused as error:
+                if _LATE_PART in error.what:
+                    patience.after(error)
+                elif error.status in _REFUSING_TYPES:
+                    raise ManifestRefused(
+                        error.what,
+                        fix="perhaps it takes Docker's types: builder copy --format docker",
+                    ) from None
+                else:
+                    raise
 
     def _documents(self, root: Descriptor) -> list[_Document]:
         """Read all documents below a root, children first.

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -255,3 +256,10 @@ def spoiling(upstream: str, spoil: Callable[[Seen, int], Answer | None]) -> Iter
     with serving(spoiler.script) as server:
         spoiler.host = server.host
         yield server
+
+
+def peer_environment(directory: Path) -> dict[str, str]:
+    """Give a tool of others an empty file of credentials: its own may be somebody else's."""
+    path = directory / "peer-auth.json"
+    path.write_text("{}")
+    return {**os.environ, "REGISTRY_AUTH_FILE": str(path)}

@@ -16,7 +16,15 @@ from tests.engine.archives import sha
 from tests.oci.schemas import check_layout, complaints
 from tests.registry import servers
 from tests.registry.conftest import need_registry
-from tests.registry.servers import Answer, Registry, Seen, Server, serving, spoiling
+from tests.registry.servers import (
+    Answer,
+    Registry,
+    Seen,
+    Server,
+    peer_environment,
+    serving,
+    spoiling,
+)
 
 pytestmark = pytest.mark.namespaces
 
@@ -134,7 +142,8 @@ def test_what_is_pushed_is_valid_and_skopeo_takes_it_whole(places: Places, more:
     if shutil.which("skopeo"):
         layout = places.here.directory / "layout"
         copy = ("skopeo", "copy", "--src-tls-verify=false", f"docker://{app}", f"oci:{layout}")
-        subprocess.run(copy, check=True, capture_output=True)
+        environment = peer_environment(places.here.directory)
+        subprocess.run(copy, check=True, capture_output=True, env=environment)
         assert check_layout(layout) == 2
 
 

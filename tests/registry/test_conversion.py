@@ -12,7 +12,7 @@ import pytest
 
 from tests.engine.archives import Layout, config_of, docker_archive, layer, sha
 from tests.oci.schemas import check_layout
-from tests.registry.servers import Answer, Registry, Seen, image_of, spoiling
+from tests.registry.servers import Answer, Registry, Seen, image_of, peer_environment, spoiling
 from tests.registry.test_commands import Program, needs_skopeo, program, put, well
 
 __all__ = ["program"]
@@ -307,11 +307,11 @@ def test_skopeo_reads_every_form(
 
     shown = subprocess.run(
         ["skopeo", "inspect", "--raw", "--tls-verify=false", name],
-        check=True, capture_output=True,
+        check=True, capture_output=True, env=peer_environment(tmp_path),
     )  # fmt: skip
     copied = subprocess.run(
         ["skopeo", "--insecure-policy", "copy", "-q", "--src-tls-verify=false", name, "dir:read"],
-        cwd=tmp_path, check=False, capture_output=True,
+        cwd=tmp_path, check=False, capture_output=True, env=peer_environment(tmp_path),
     )  # fmt: skip
 
     assert f"sha256:{sha(shown.stdout)}" == digest

@@ -148,6 +148,22 @@ def test_a_spoilt_upload_arrives(
         assert kept(other) == {image.digest, *image.blobs}
 
 
+def test_a_part_that_the_registry_knows_late_is_waited_for(
+    store: Store, client: Registries, plain_registry: Registry
+) -> None:
+    said = b'{"errors": [{"code": "MANIFEST_BLOB_UNKNOWN", "message": "blob unknown"}]}'
+
+    def spoil(seen: Seen, count: int) -> Answer | None:
+        is_early = seen.method == "PUT" and "/manifests/" in seen.path and count == 1
+        return Answer(400, {"Content-Type": "application/json"}, said) if is_early else None
+
+    with spoiling(plain_registry.host, spoil) as proxy:
+        push(store, client, SMALL, f"{proxy.host}/late/part:1")
+
+    target = client.destination(parse_reference(f"{plain_registry.host}/late/part:1"))
+    assert target.manifest("1").descriptor.digest == SMALL.digest
+
+
 def test_an_index_is_pushed_children_first(
     store: Store, client: Registries, plain_registry: Registry
 ) -> None:
