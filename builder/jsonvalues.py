@@ -13,6 +13,9 @@ from builder.errors import StoreError
 
 T = TypeVar("T")
 
+UNFINISHED = ".new"
+"""How the names of files end that are being written, or were when their writer was killed."""
+
 
 class _Context:
     """The settings that the scanner asks for."""
@@ -67,7 +70,7 @@ def read(kind: type[T], path: str, *, dir_fd: int | None = None) -> T | None:
 
 def write(value: object, path: str, *, dir_fd: int | None = None) -> None:
     """Replace a file atomically; not durable before the kernel writes it back by itself."""
-    temporary = f"{path}.{os.getpid()}.new"
+    temporary = f"{path}.{os.getpid()}{UNFINISHED}"
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
     fd = os.open(temporary, flags, 0o600, dir_fd=dir_fd)
     try:

@@ -123,7 +123,8 @@ class Networks:
             names = sorted(os.listdir(directory))
         except FileNotFoundError:
             return []
-        found = (jsonvalues.read(Endpoint, f"{directory}/{name}") for name in names)
+        whole = (name for name in names if not name.endswith(jsonvalues.UNFINISHED))
+        found = (jsonvalues.read(Endpoint, f"{directory}/{name}") for name in whole)
         return [endpoint for endpoint in found if endpoint is not None]
 
     def has_void_endpoints(self) -> bool:

@@ -85,6 +85,21 @@ def test_an_endpoint_dies_with_its_holder(networks: Networks, network: Network) 
     assert len(networks.all_endpoints(network)) == 1
 
 
+@pytest.mark.parametrize("content", ["", '{"network": "back", "addr'])
+def test_what_a_killed_writer_left_is_no_endpoint(
+    networks: Networks, network: Network, tmp_path: Path, content: str
+) -> None:
+    with networks.locked():
+        held = networks.allocate(network, endpoint("one"))
+    left = tmp_path / "networks/back/endpoints/10.213.9.3.4711.new"
+    left.write_text(content)
+
+    assert networks.all_endpoints(network) == [held]
+    networks.release(held)
+    networks.remove(network)
+    assert not left.exists()
+
+
 def test_a_network_with_endpoints_is_not_removed(networks: Networks, network: Network) -> None:
     with networks.locked():
         held = networks.allocate(network, endpoint("one"))
