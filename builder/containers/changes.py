@@ -14,9 +14,9 @@ from builder.containers.quick import layer_of
 from builder.errors import KernelError, StoreError
 from builder.kernel import mounts, paths
 from builder.layers.diff import Change, changes
+from builder.layers.tar import deleted_name
 from builder.store.snapshotter import Active
 
-_WHITEOUT = ".wh."
 _INJECTED = frozenset({".dockerenv", "etc/hostname", "etc/hosts", "etc/resolv.conf", "etc/mtab"})
 _MOUNTED = ("dev", "proc", "sys")
 
@@ -36,9 +36,9 @@ def diff(place: Workplace, container: Container) -> Iterator[tuple[str, str]]:
     """Give (kind, path) for each change: A added, C changed, D deleted."""
     with _image_root(place, container) as root_fd:
         for entry, _fd in layer_changes(place, container):
-            directory, _, name = entry.name.rpartition("/")
-            if name.startswith(_WHITEOUT):
-                yield "D", f"/{directory}/{name.removeprefix(_WHITEOUT)}".replace("//", "/")
+            deleted = deleted_name(entry.name)
+            if deleted is not None:
+                yield "D", f"/{deleted}"
             else:
                 yield ("C" if _exists(root_fd, entry.name) else "A"), f"/{entry.name}"
 

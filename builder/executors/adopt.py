@@ -10,7 +10,7 @@ from posixpath import normpath
 
 from builder.executors.bench import MOUNT_POINTS, Bench
 from builder.executors.traces import is_trace, look, opened
-from builder.graph.ops import Copy, Files
+from builder.graph.ops import Copy
 from builder.graph.vertex import has_wildcards
 from builder.kernel.trees import Cursor
 from builder.layers.names import is_in
@@ -22,10 +22,9 @@ _ROOT = (0o755, 0, 0, False)
 """The look, but for the time, of a directory that a build makes."""
 
 
-def execute(op: Files, inputs: Sequence[Result], bench: Bench) -> int | None:
-    """Make the result of a step without copying; None if that cannot be done."""
-    action = op.actions[0]
-    if len(op.actions) > 1 or not isinstance(action, Copy) or not _is_whole(action):
+def execute(action: Copy, inputs: Sequence[Result], bench: Bench) -> int | None:
+    """Make the result of a step that is this copy alone, and copy nothing; None if that fails."""
+    if not _is_whole(action):
         return None
     given, snapshots = inputs[action.input], bench.store.snapshots
     name = normpath(action.source).strip("/")

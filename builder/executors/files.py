@@ -20,11 +20,10 @@ def execute(
     vertex: Vertex, op: Files, inputs: Sequence[Result], bench: Bench, token: CancelToken
 ) -> int:
     """Do the actions in order on a new layer over input 0; nothing is left after an error."""
-    spared = adopt.execute(op, inputs, bench)
-    if spared is None:
-        spared = patch.execute(vertex, op, inputs, bench)
-    if spared is not None:
-        return spared
+    if len(op.actions) == 1 and isinstance(op.actions[0], Copy):
+        spared = _spared(vertex, op, op.actions[0], inputs, bench)
+        if spared is not None:
+            return spared
     snapshots = bench.store.snapshots
     active = snapshots.prepare(inputs[0].snapshot)
     try:
@@ -38,6 +37,14 @@ def execute(
     except BaseException:
         snapshots.discard(active)
         raise
+
+
+def _spared(
+    vertex: Vertex, op: Files, action: Copy, inputs: Sequence[Result], bench: Bench
+) -> int | None:
+    """Make the result of a step that is one copy without copying it whole; None if it must be."""
+    adopted = adopt.execute(action, inputs, bench)
+    return patch.execute(vertex, op, action, inputs, bench) if adopted is None else adopted
 
 
 class _Step(NamedTuple):

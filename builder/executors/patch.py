@@ -22,13 +22,14 @@ from builder.values import NamedTuple
 _MAX = 16
 
 
-def execute(vertex: Vertex, op: Files, inputs: Sequence[Result], bench: Bench) -> int | None:
-    """Make the result of a step from its earlier one; None if it has to be made as a whole."""
-    action = op.actions[0]
-    if len(op.actions) > 1 or not isinstance(action, Copy) or action.parents:
-        return None
+def execute(
+    vertex: Vertex, op: Files, action: Copy, inputs: Sequence[Result], bench: Bench
+) -> int | None:
+    """Make the result of a step that is one copy from its earlier one; None if that cannot be."""
     given = inputs[action.input]
-    if given.context is None or inputs[0].snapshot is None or has_wildcards(action.source):
+    if given.context is None or inputs[0].snapshot is None:
+        return None
+    if action.parents or has_wildcards(action.source):
         return None
     if not bench.store.snapshots.is_overlay:  # else files of the earlier tree would be in this one
         return None

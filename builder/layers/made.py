@@ -9,6 +9,7 @@ import struct
 from stat import S_IFDIR, S_IFMT, S_ISDIR, S_ISLNK, S_ISREG
 
 from builder.layers.checksum import Checksums
+from builder.layers.names import packed_names, split_names
 from builder.layers.newfile import Metadata
 from builder.layers.tree import Matcher, Node
 from builder.oci.digest import sha256
@@ -26,11 +27,7 @@ class Made:
         """Read what `packed` wrote; anything else counts as empty."""
         self.records: dict[str, bytes] = {}
         self.has_odd = False
-        head, _, rest = packed.partition(b"\n")
-        if not head.isdigit():
-            return
-        names, records = rest[: int(head)], rest[int(head) :]
-        paths = os.fsdecode(names).split("\0") if names else []
+        paths, records = split_names(packed) or ([], b"")
         size = _RECORD.size
         if len(records) == len(paths) * size:
             starts = range(0, len(records), size)
@@ -38,8 +35,7 @@ class Made:
 
     def packed(self) -> bytes:
         """Write it down."""
-        names = os.fsencode("\0".join(self.records))
-        return b"%d\n%b%b" % (len(names), names, b"".join(self.records.values()))
+        return packed_names(self.records) + b"".join(self.records.values())
 
 
 def kind_of(record: bytes) -> int:

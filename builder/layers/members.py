@@ -8,7 +8,8 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Iterable
 
-from builder.layers.tar import BLOCK_BYTES, WHITEOUT_PREFIX, Entry
+from builder.layers.names import packed_names, split_names
+from builder.layers.tar import BLOCK_BYTES, Entry, deleted_name
 
 _MAX_MEMBERS = 500_000
 _TYPE = "I"
@@ -26,10 +27,9 @@ class Members:
 
     def add(self, entry: Entry, size_bytes: int) -> None:
         """Note the next member."""
-        name = entry.name
-        self.names.append(name)
+        self.names.append(entry.name)
         self.blocks.append(size_bytes // BLOCK_BYTES)
-        if entry.kind == "hardlink" or (WHITEOUT_PREFIX in name and _is_whiteout(name)):
+        if entry.kind == "hardlink" or deleted_name(entry.name) is not None:
             self.is_plain = False
 
     def position(self, name: str) -> tuple[int, bool]:
@@ -58,28 +58,18 @@ class Members:
         """Write it down; nothing if it is of no use to a later layer."""
         if not self.is_plain or len(self.names) > _MAX_MEMBERS:
             return b""
-        names = os.fsencode("\0".join(self.names))
-        return b"%d\n%b%b" % (len(names), names, self.blocks.tobytes())
+        return packed_names(self.names) + self.blocks.tobytes()
 
 
 def parse_members(packed: bytes) -> Members | None:
     """Read what `packed` wrote; None for anything else, and for what is of no use."""
-    head, _, rest = packed.partition(b"\n")
-    if not head.isdigit():
+    found, blocks = split_names(packed), array(_TYPE)
+    if found is None or len(found[1]) != len(found[0]) * blocks.itemsize:
         return None
-    end = int(head)
-    names = os.fsdecode(rest[:end]).split("\0") if end else []
-    blocks = array(_TYPE)
-    if len(rest) - end != len(names) * blocks.itemsize:
-        return None
-    blocks.frombytes(rest[end:])
-    return Members(names, blocks)
+    blocks.frombytes(found[1])
+    return Members(found[0], blocks)
 
 
 def _order(name: str) -> list[bytes]:
     """Order names as the walk meets them."""
     return os.fsencode(name).split(b"/")
-
-
-def _is_whiteout(name: str) -> bool:
-    return name.rpartition("/")[2].startswith(WHITEOUT_PREFIX)

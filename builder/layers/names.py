@@ -1,4 +1,4 @@
-"""Names of files in the order that archives and digests need, and whether a layer has one."""
+"""Names of files: ordered as archives and digests need them, written down, found in layers."""
 
 import os
 from collections.abc import Iterable
@@ -18,6 +18,21 @@ def bytewise(names: Iterable[str]) -> list[str]:
 def joined(directory: str, name: str) -> str:
     """Put a name behind a directory's path, which is empty for the root."""
     return f"{directory}/{name}" if directory else name
+
+
+def packed_names(names: Iterable[str]) -> bytes:
+    """Write names down, for records of one size each to follow."""
+    packed = os.fsencode("\0".join(names))
+    return b"%d\n%b" % (len(packed), packed)
+
+
+def split_names(content: bytes) -> tuple[list[str], bytes] | None:
+    """Read what `packed_names` wrote, and what follows; None for anything else."""
+    head, _, rest = content.partition(b"\n")
+    if not head.isdigit():
+        return None
+    packed, records = rest[: int(head)], rest[int(head) :]
+    return os.fsdecode(packed).split("\0") if packed else [], records
 
 
 def is_in(directory: str, path: str) -> bool:

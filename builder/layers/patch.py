@@ -43,14 +43,14 @@ class Patch:
         self._root_fd = root_fd
         self._place = place
         self._earlier = earlier.records
-        self._exclude = source.compile_patterns(action.exclude) if action.exclude else None
+        exclude = source.compile_patterns(action.exclude) if action.exclude else None
         self._duplicator = Duplicator(source, metadata, can_mknod=can_mknod, dest=action.dest)
         selector = Selector(action.source, exclude=action.exclude, is_required=action.is_required)
         (node,) = source.selected(selector)
         top = source.followed(node)
         assert top is not None  # noqa: S101 - it was digested
         self._top = top
-        self.made = Made() if not top.is_directory else self._recorded(metadata)
+        self.made = recorded(source, top, exclude, metadata) if top.is_directory else Made()
 
     def apply(self, bases: Sequence[str]) -> bool:
         """Write what differs; False if that is not enough. `bases` are the base's directories."""
@@ -66,9 +66,6 @@ class Patch:
             self._write(path)
         self._finish({path for path in changed if is_directory(now[path])}, changed + gone)
         return True
-
-    def _recorded(self, metadata: Metadata) -> Made:
-        return recorded(self._source, self._top, self._exclude, metadata)
 
     def _is_possible(self, changed: list[str], gone: list[str], bases: Sequence[str]) -> bool:
         now, before = self.made.records, self._earlier

@@ -14,7 +14,7 @@ from builder.layers.members import Members
 from builder.layers.names import is_in
 from builder.layers.prefetch import Prefetch
 from builder.layers.stream import Decompressed, Digesting, FdSource, Source
-from builder.layers.tar import PIECE_BYTES, WHITEOUT_PREFIX, Entry
+from builder.layers.tar import PIECE_BYTES, Entry, deleted_name
 from builder.layers.tarwriter import Writer
 from builder.oci.digest import Digest
 from builder.oci.media import Compression
@@ -36,9 +36,10 @@ def can_splice(patch: str, bases: Sequence[str], earlier: Members, *, userxattr:
     """
     for change in changes(patch, (), userxattr=userxattr, is_patch=True):
         entry = change.entry
-        name = _deleted(entry) or entry.name
+        deleted = deleted_name(entry.name)
+        name = deleted or entry.name
         is_there = earlier.position(name)[1]
-        if entry.kind == "hardlink" or (_deleted(entry) and not is_there):
+        if entry.kind == "hardlink" or (deleted and not is_there):
             return False
         if entry.kind != "directory" and any(is_in(base, name) for base in bases):
             return False
@@ -65,7 +66,7 @@ def write_spliced(
     ):
         splice = _Splice(earlier.members, plain, Writer(compressor.write, compressor.copy))
         for change in changes(patch, (), userxattr=userxattr, is_patch=True):
-            deleted = _deleted(change.entry)
+            deleted = deleted_name(change.entry.name)
             if deleted is None:
                 splice.replace(change.entry)
                 add_change(splice.writer, change, splice.members)
@@ -126,11 +127,3 @@ class _Splice:
                 raise InvalidImage("an earlier layer is shorter than its members")
             left -= len(piece)
             yield piece
-
-
-def _deleted(entry: Entry) -> str | None:
-    """Name what a whiteout deletes; None for any other member."""
-    directory, slash, last = entry.name.rpartition("/")
-    if not last.startswith(WHITEOUT_PREFIX):
-        return None
-    return f"{directory}{slash}{last.removeprefix(WHITEOUT_PREFIX)}"

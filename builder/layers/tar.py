@@ -50,6 +50,17 @@ class Entry(NamedTuple):
     xattrs: tuple[tuple[str, bytes], ...] = ()
 
 
+def deleted_name(name: str) -> str | None:
+    """Read a member's name as a deletion: the path that goes; None for an ordinary name.
+
+    Spec: OCI image-spec, layer.md, "Whiteouts".
+    """
+    directory, slash, last = name.rpartition("/")
+    if not last.startswith(WHITEOUT_PREFIX):
+        return None
+    return f"{directory}{slash}{last.removeprefix(WHITEOUT_PREFIX)}"
+
+
 def padding(size_bytes: int) -> int:
     """Count the bytes that fill content up to a whole block."""
     return -size_bytes % BLOCK_BYTES
