@@ -198,6 +198,7 @@ class _Run:
     def _resolve(self, vertex: Vertex, inputs: list[Result]) -> Result:
         if isinstance(vertex.op, Image | Scratch):
             made = self._execute(vertex, inputs)
+            self._tell_finished(vertex)
             return made._replace(key=self.fast[vertex])
         slow, parts = slow_key(vertex, inputs, self._worker)
         with self._cache.locked(slow, self._token):
@@ -213,11 +214,12 @@ class _Run:
                 name=vertex.name,
                 parts=parts,
             )
+        if found is None:
+            self._tell_finished(vertex)  # what was told to be done is not done again, come what may
         return result
 
     def _execute(self, vertex: Vertex, inputs: list[Result]) -> Result:
-        is_shown = not isinstance(vertex.op, Scratch)
-        if is_shown:
+        if not isinstance(vertex.op, Scratch):
             self._sink(Started(vertex.digest, vertex.name, time.monotonic_ns()))
         try:
             result = self._worker.execute(vertex, inputs, self._token)
@@ -227,6 +229,8 @@ class _Run:
         except BaseException:
             self._sink(Failed(vertex.digest, "internal error", time.monotonic_ns()))
             raise
-        if is_shown:
-            self._sink(Finished(vertex.digest, time.monotonic_ns()))
         return result
+
+    def _tell_finished(self, vertex: Vertex) -> None:
+        if not isinstance(vertex.op, Scratch):
+            self._sink(Finished(vertex.digest, time.monotonic_ns()))

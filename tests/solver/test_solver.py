@@ -8,7 +8,7 @@ import pytest
 
 from builder.concurrency import CancelToken, Pool
 from builder.errors import BuilderError, NotFound, StepFailed
-from builder.events import Cached, Event
+from builder.events import Cached, Event, Finished
 from builder.graph.ops import Context, Copy, Exec, Files, Scratch
 from builder.graph.vertex import Input, Selector, Vertex
 from builder.oci.digest import Digest, key
@@ -125,6 +125,21 @@ def test_an_unchanged_build_executes_nothing() -> None:
     assert worker.executed == []
     assert second.snapshot == first.snapshot
     assert second.is_cached
+
+
+def test_a_step_is_told_to_be_done_when_its_record_is_kept() -> None:
+    cache, worker = DictCache(), ScriptedWorker({}, {})
+    target = run("make", run("prepare", Vertex(Scratch())))
+    kept: dict[Digest, int] = {}
+
+    def sink(event: Event) -> None:
+        if isinstance(event, Finished):
+            kept[event.step] = len({result.snapshot for result in cache.records.values()})
+
+    with Pool(4) as pool:
+        Solver(cache, worker, pool=pool, sink=sink, token=CancelToken()).solve([target])
+
+    assert list(kept.values()) == [1, 2]
 
 
 def test_what_takes_long_to_find_is_looked_for_in_the_pool() -> None:
