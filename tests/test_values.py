@@ -1,4 +1,5 @@
 import copy
+import inspect
 import pickle
 from typing import NamedTuple as Standard
 
@@ -44,6 +45,58 @@ def test_wrong_arguments_are_a_type_error() -> None:
     for words, named in (((), {}), ((1, 2, None, 4), {}), ((1,), {"z": 1}), ((1,), {"x": 1})):
         with pytest.raises(TypeError):
             Point(*words, **named)  # type: ignore[arg-type]
+
+
+class Pair(NamedTuple):
+    first: int
+    second: int = 0
+
+
+class Couple(NamedTuple):
+    """As many fields as a pair, by other names."""
+
+    left: str = "l"
+    right: str = "r"
+
+
+class Wide(NamedTuple):
+    a: int
+    b: int
+    c: int
+    d: int
+    e: int
+    f: int = 6
+    g: int = 7
+
+
+def test_classes_with_as_many_fields_have_constructors_of_their_own() -> None:
+    assert Pair(1, second=2) == (1, 2)
+    assert Couple(right="x") == ("l", "x")
+    assert Pair(first=3) == (3, 0)
+    assert Couple() == ("l", "r")
+    assert Wide(1, 2, 3, 4, e=5, g=0) == (1, 2, 3, 4, 5, 6, 0)
+    assert list(inspect.signature(Couple).parameters) == ["left", "right"]
+
+
+@pytest.mark.parametrize(
+    ("words", "named", "said"),
+    [
+        ((), {}, r"Pair.__new__\(\) missing 1 required positional argument: 'first'"),
+        (
+            (1, 2, 3),
+            {},
+            r"takes from 2 to 3 positional arguments but 4 were given",
+        ),
+        ((1,), {"third": 1}, r"Pair.__new__\(\) got an unexpected keyword argument 'third'"),
+        ((1,), {"first": 1}, r"Pair.__new__\(\) got multiple values for argument 'first'"),
+    ],
+)
+def test_an_error_names_the_class_and_the_field(
+    words: tuple[int, ...], named: dict[str, int], said: str
+) -> None:
+    for _attempt in range(2):  # the first call makes the constructor
+        with pytest.raises(TypeError, match=said):
+            Pair(*words, **named)
 
 
 def test_it_has_the_methods_of_the_standard_one() -> None:
