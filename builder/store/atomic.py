@@ -5,9 +5,10 @@ directory is.
 """
 
 import os
+from collections.abc import Sequence
 from itertools import count
 
-from builder.kernel import libc
+from builder.kernel import libc, writeback
 from builder.store.failure import store_error, translated
 
 _counter = count()
@@ -95,13 +96,19 @@ def sync_directory(path: str) -> None:
             os.close(fd)
 
 
-def sync_file(path: str) -> None:
-    """Make a file's bytes durable."""
-    with translated(path):
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fdatasync(fd)
-        finally:
+def sync_files(paths: Sequence[str]) -> None:
+    """Make the bytes of some files durable; where that is a journal's commit, one for all."""
+    fds: list[int] = []
+    try:
+        for path in paths:
+            with translated(path):
+                fds.append(os.open(path, os.O_RDONLY | os.O_CLOEXEC))
+            writeback.begin(fds[-1])
+        for path, fd in zip(paths, fds, strict=True):
+            with translated(path):
+                os.fdatasync(fd)
+    finally:
+        for fd in fds:
             os.close(fd)
 
 

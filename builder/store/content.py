@@ -184,8 +184,7 @@ class Content:
             if len(unsynced) > _SYNC_ONE_BY_ONE:
                 atomic.syncfs(self._paths.blobs)
             else:
-                for digest in unsynced:
-                    atomic.sync_file(self._paths.blob(digest))
+                atomic.sync_files([self._paths.blob(digest) for digest in unsynced])
                 atomic.sync_directory(self._paths.blobs)
             self.mark_durable(unsynced)
 
