@@ -6,12 +6,13 @@ from builder.dockerfile.instructions import Arg, Env
 from builder.dockerfile.parser import Dockerfile
 from builder.engine import journal
 from builder.engine.explain import Change, Report, pairs, reports
-from builder.engine.journal import Journal, Listing
+from builder.engine.journal import Journal
 from builder.engine.observer import Observer
 from builder.engine.request import BuildRequest
 from builder.executors.bench import LocalContext
 from builder.graph.ops import Context, Image, Scratch
 from builder.graph.vertex import Vertex
+from builder.layers.brief import Briefs, merged
 from builder.oci.digest import Digest
 from builder.store.store import Store
 from builder.text import visible
@@ -32,20 +33,17 @@ class Account:
         fast: Mapping[Vertex, Digest],
         dockerfile: Dockerfile,
         contexts: Mapping[str, LocalContext],
-        listings: Mapping[Digest, Listing],
+        listings: Mapping[Digest, Briefs],
     ) -> None:
         """Compare with the last build and take its place; `fast` has inputs first."""
         order = list(fast)
         old = journal.read(self._path)
         self.was_built_before = old is not None
         steps = journal.taken(order, fast, self._observer, arguments_of(dockerfile), old)
-        files = {
-            name: context.tree.listing(journal.MAX_FILES) for name, context in contexts.items()
-        }
         new = Journal(
             journal.now_s(),
             steps,
-            {name: listing for name, listing in files.items() if listing is not None},
+            {name: context.tree.briefs() for name, context in contexts.items()},
             self._roots(order, fast, listings, old),
         )
         outcome = self._outcome(order, new, old)
@@ -80,19 +78,20 @@ class Account:
         self,
         order: Sequence[Vertex],
         fast: Mapping[Vertex, Digest],
-        listings: Mapping[Digest, Listing],
+        listings: Mapping[Digest, Briefs],
         old: Journal | None,
-    ) -> dict[str, Listing]:
+    ) -> dict[str, Briefs]:
         """Collect the files that were read of other steps' results."""
         names = {vertex.name for vertex in order}
         found = {} if old is None else {n: x for n, x in old.roots.items() if n in names}
-        fresh: dict[str, dict[str, bytes]] = {}
+        fresh: dict[str, Briefs] = {}
         for vertex in order:
             parts = self._observer.parts.get(fast[vertex], ())[1:]
             for needed, part in zip(vertex.inputs, parts, strict=False):
                 listing = listings.get(part.digest)
                 if listing is not None:
-                    fresh.setdefault(needed.vertex.name, {}).update(listing)
+                    name = needed.vertex.name
+                    fresh[name] = merged(fresh.get(name, {}), listing)
         return {**found, **fresh}
 
 

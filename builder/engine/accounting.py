@@ -134,7 +134,7 @@ class Accounting:
         from builder.engine import account
 
         made = account.Account(self._engine.store, self._request, self._observer)
-        made.close(self.solver.fast, dockerfile, inputs.trees, self.worker.listings)
+        made.close(self.solver.fast, dockerfile, inputs.trees, self.worker.briefs)
         if explain == "json":
             self.report = account.as_json(made.reports, self._told_lookups())
         elif explain:

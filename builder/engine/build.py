@@ -173,10 +173,11 @@ class Build:
 
     def _load(self) -> tuple[Inputs, Dockerfile]:
         with reported(self._sink, "[internal] load build definition from Dockerfile"):
-            inputs = open_inputs(self._request, self._engine.store, self._stack, STDIN)
-            if self._engine.forerunner.is_at_work:
+            forerunner = self._engine.forerunner
+            inputs = open_inputs(self._request, self._engine.store, self._stack, STDIN, forerunner)
+            if forerunner.is_at_work:
                 self._engine.zygote.wake()  # a new text will have steps to run
-            self._engine.forerunner.wait()
+            forerunner.wait()
             parsed = parse(inputs.dockerfile, cache_dir=self._engine.store.path(PARSED))
         return inputs, parsed
 

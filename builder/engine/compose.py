@@ -40,6 +40,7 @@ def opened(
         if forerunner is not None:
             from builder.sandbox.zygote import Zygote
 
+            stack.callback(forerunner.close)
             zygote = stack.enter_context(Zygote.start())
         from builder.engine.local import LocalEngine
         from builder.store.store import Store

@@ -28,7 +28,7 @@ from builder.graph.ops import Context
 from builder.graph.vertex import Selector, Vertex
 from builder.graph.walk import topological
 from builder.ignore import IgnoreMatcher
-from builder.layers.checksum import ContextTree
+from builder.layers.context import ContextTree
 from builder.oci.config import ImageConfig
 from builder.oci.digest import digest_of
 from builder.values import NamedTuple

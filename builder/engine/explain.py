@@ -6,9 +6,10 @@ paired in order where the kinds agree, so that an edited command is seen as the 
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from builder.engine.journal import Journal, Listing, Read, Step
+from builder.engine.journal import Journal, Read, Step
 from builder.graph.describe import BASE, COMMAND, HIDDEN
 from builder.graph.vertex import Selector
+from builder.layers.brief import Briefs, differing
 from builder.text import visible
 from builder.values import NamedTuple
 
@@ -92,17 +93,10 @@ def pairs(old: Sequence[Step], new: Sequence[Step]) -> dict[int, int]:
     return found
 
 
-def changed_files(
-    old: Listing, new: Listing, selectors: Iterable[Selector]
-) -> list[tuple[str, str]]:
+def changed_files(old: Briefs, new: Briefs, selectors: Iterable[Selector]) -> list[tuple[str, str]]:
     """List the selected files that differ, with what happened to each."""
     prefixes = [_literal(selector) for selector in selectors]
-    differing = sorted({path for path, _ in old.items() ^ new.items()})
-    found = [
-        (path, _what(old.get(path), new.get(path)))
-        for path in differing
-        if path and _is_below(path, prefixes)
-    ]
+    found = [(path, what) for path, what in differing(old, new) if _is_below(path, prefixes)]
     directories = {path.rpartition("/")[0] for path, _ in found}
     return [(p, what) for p, what in found if p not in directories or what != "content"]
 
@@ -128,7 +122,7 @@ class _Comparison(NamedTuple):
         for former, now in zip(before.reads, step.reads, strict=False):
             if now.selectors is None or former.selectors is None:
                 continue
-            earlier, later = _listing(former, self.old), _listing(now, self.new)
+            earlier, later = _briefs(former, self.old), _briefs(now, self.new)
             if earlier is None or later is None:
                 continue
             paths = changed_files(earlier, later, now.selectors)
@@ -185,23 +179,10 @@ def _field(name: str, old: str | None, new: str | None) -> Change:
     return Change(kind, f"{visible(name)} {_shown(old)} → {_shown(new)}", name, old, new)
 
 
-def _listing(read: Read, journal: Journal) -> Listing | None:
+def _briefs(read: Read, journal: Journal) -> Briefs | None:
     if read.context is not None:
         return journal.contexts.get(read.context)
     return journal.roots.get(journal.steps[read.source].name)
-
-
-def _what(before: bytes | None, after: bytes | None) -> str:
-    if before is None or after is None:
-        return "added" if before is None else "removed"
-    old_mode, _, old = before.partition(b" ")
-    new_mode, _, new = after.partition(b" ")
-    old_bits, new_bits = int(old_mode, 8), int(new_mode, 8)
-    if old_bits >> 12 != new_bits >> 12:
-        return "type"
-    if old != new:
-        return "content"
-    return f"mode {old_bits & 0o7777:04o} → {new_bits & 0o7777:04o}"
 
 
 def _paths_text(paths: Sequence[tuple[str, str]]) -> str:

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 from builder.dockerfile.request import MAIN_CONTEXT, NamedContext
 from builder.engine.definition import Definition, as_text, open_directory
+from builder.engine.forerunner import NONE, Forerunner
 from builder.engine.lock import Pinning
 from builder.engine.request import STDIN, BuildRequest
+from builder.engine.scout import Findings, memo_path, read_memo
 from builder.engine.watched import Seen, Watched
 from builder.errors import UsageError
 from builder.executors.bench import LocalContext
 from builder.ignore import IgnoreMatcher, parse_ignore_file
-from builder.layers.checksum import ContextTree
-from builder.layers.memo import Memo
-from builder.oci.digest import hex_of, key
+from builder.layers.context import ContextTree
 from builder.source import Source
 from builder.store import atomic
 from builder.store.store import Store
@@ -35,8 +35,8 @@ class Inputs(NamedTuple):
     main: NamedContext
     named: tuple[NamedContext, ...]
     trees: dict[str, LocalContext]
-    memos: dict[str, tuple[str, Memo]]
-    """By context name: the file that keeps its content hashes, and these."""
+    memos: dict[str, str]
+    """By context name: the file that keeps what is known of its directories."""
     watched: Watched | None
     """What was read; None where it did not come from local directories alone."""
     epoch_s: int | None = None
@@ -48,12 +48,13 @@ class Inputs(NamedTuple):
 class _Opener:
     """Opens the directories of one build."""
 
-    def __init__(self, store: Store, stack: ExitStack) -> None:
-        self.since_ns = time.time_ns()
+    def __init__(self, store: Store, stack: ExitStack, forerunner: Forerunner) -> None:
+        self.since_ns = min(time.time_ns(), forerunner.since_ns)
+        self._scout_fd = forerunner.scout_fd
         self._store = store
         self._stack = stack
         self.trees: dict[str, LocalContext] = {}
-        self.memos: dict[str, tuple[str, Memo]] = {}
+        self.memos: dict[str, str] = {}
         self.files: list[tuple[str, os.stat_result | None]] = []
         self.roots: list[tuple[str, Callable[[], Seen]]] = []
         self._has_unpacked = False
@@ -78,18 +79,30 @@ class _Opener:
         """Open a context directory under a name."""
         root_fd = open_directory(path)
         self._stack.callback(os.close, root_fd)
-        memo_path = self._store.path("memos", hex_of(key("memo/1", os.path.realpath(path))))
-        memo = Memo(_read_or_empty(memo_path))
-        ignore = IgnoreMatcher(patterns) if patterns else None
-        tree = ContextTree(root_fd, compile_patterns=IgnoreMatcher, ignore=ignore, memo=memo)
+        place = memo_path(self._store.root, path)
+        memo, version = read_memo(place)
+        findings = Findings(self._scout_fd, memo, version)
+        tree = ContextTree(
+            root_fd,
+            compile_patterns=IgnoreMatcher,
+            patterns=patterns,
+            memo=memo,
+            early=findings.folder,
+        )
         self.trees[name] = LocalContext(tree)
         self.roots.append((os.path.abspath(path), tree.tree.seen))
-        self.memos[name] = (memo_path, memo)
+        self.memos[name] = place
 
 
-def open_inputs(request: BuildRequest, store: Store, stack: ExitStack, stdin: int) -> Inputs:
+def open_inputs(
+    request: BuildRequest,
+    store: Store,
+    stack: ExitStack,
+    stdin: int,
+    forerunner: Forerunner = NONE,
+) -> Inputs:
     """Open everything that the request names; raise NotFound or UsageError with the remedy."""
-    opener = _Opener(store, stack)
+    opener = _Opener(store, stack, forerunner)
     fetched = _fetched(request, store, stack, stdin)
     context = request.context if fetched is None else fetched.directory
     if fetched is not None and fetched.dockerfile is not None:
@@ -113,11 +126,10 @@ def open_inputs(request: BuildRequest, store: Store, stack: ExitStack, stdin: in
 
 def save_memos(inputs: Inputs) -> None:
     """Keep the content hashes for the next build; losing them only costs time."""
-    for path, memo in inputs.memos.values():
-        packed = memo.packed()
-        if packed:
-            os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
-            atomic.write(path, packed, is_durable=False)
+    for name, path in inputs.memos.items():
+        packed = inputs.trees[name].tree.remember().packed()
+        os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+        atomic.write(path, packed, is_durable=False)
 
 
 def _fetched(request: BuildRequest, store: Store, stack: ExitStack, stdin: int) -> "Fetched | None":
@@ -169,11 +181,3 @@ def _found(name: str, location: str, opener: _Opener) -> NamedContext:
         opener.files += definition.seen
     opener.directory(name, path, patterns)
     return NamedContext(name, "directory", path, patterns)
-
-
-def _read_or_empty(path: str) -> bytes:
-    try:
-        with open(path, "rb") as stream:
-            return stream.read()
-    except OSError:
-        return b""

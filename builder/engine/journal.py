@@ -16,20 +16,17 @@ from builder.errors import StoreError
 from builder.graph.describe import Fields, described
 from builder.graph.ops import Context, Scratch
 from builder.graph.vertex import Selector, Vertex
+from builder.layers.brief import Briefs
 from builder.oci.digest import Digest, hex_of, key, sha256
 from builder.store import atomic
 from builder.store.store import Store
 from builder.values import NamedTuple
 
-FORMAT = "journal/1"
+FORMAT = "journal/2"
 FOLDER = "journals"
-MAX_FILES = 100_000
 MAX_BYTES = 64 << 20
 MAX_JOURNALS = 300
 _DIGEST_BYTES = 32
-
-Listing = Mapping[str, bytes]
-"""Paths of files, each with bytes that change when the file does: its mode, a space, its digest."""
 
 
 class Read(NamedTuple):
@@ -60,8 +57,8 @@ class Journal(NamedTuple):
 
     time_s: int
     steps: tuple[Step, ...]
-    contexts: Mapping[str, Listing]
-    roots: Mapping[str, Listing]
+    contexts: Mapping[str, Briefs]
+    roots: Mapping[str, Briefs]
     """Files read of steps' results, by the digest of what was read."""
 
 
@@ -143,8 +140,8 @@ def write(path: str, journal: Journal) -> None:
             FORMAT,
             journal.time_s,
             [_plain(step) for step in journal.steps],
-            {name: dict(listing) for name, listing in journal.contexts.items()},
-            {name: dict(listing) for name, listing in journal.roots.items()},
+            {name: dict(briefs) for name, briefs in journal.contexts.items()},
+            {name: dict(briefs) for name, briefs in journal.roots.items()},
         )
     )
     if len(packed) + _DIGEST_BYTES > MAX_BYTES:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from builder.concurrency import CancelToken
 from builder.engine.build_api import BuildUseCases
 from builder.engine.containers_api import ContainerUseCases
-from builder.engine.forerunner import Forerunner
+from builder.engine.forerunner import NONE, Forerunner
 from builder.engine.image_api import ImageUseCases
 from builder.engine.registry_api import RegistryUseCases
 from builder.engine.request import BuildRequest, Built
@@ -44,7 +44,7 @@ class LocalEngine(BuildUseCases, RegistryUseCases, ContainerUseCases, ImageUseCa
         self.token = token
         self.sink = sink
         self.platform: Platform = host_platform(os.uname().machine)
-        self.forerunner = forerunner or Forerunner(None)
+        self.forerunner = forerunner or NONE
         self.later = later
         """Does what no answer waits for, when no thread is left and the store is closed."""
         self._zygote = zygote

@@ -32,6 +32,7 @@ from builder.graph.ops import Context, Git, Http, Image, Scratch
 from builder.graph.vertex import Selector, Vertex
 from builder.graph.walk import topological, unified
 from builder.ignore import IgnoreMatcher
+from builder.layers.brief import Briefs
 from builder.layers.checksum import RootTree
 from builder.oci.config import chain_on
 from builder.oci.descriptor import MAX_MANIFEST_BYTES, parse_manifest
@@ -242,14 +243,9 @@ class _Forecast:
         is_empty = isinstance(vertex.op, Scratch)
         return result if is_empty or result.snapshot is not None else None
 
-    def listings(self) -> dict[str, journal.Listing]:
-        """List the files of each context that were looked at."""
-        found: dict[str, journal.Listing] = {}
-        for name, context in self._contexts.items():
-            listing = context.tree.listing(journal.MAX_FILES)
-            if listing is not None:
-                found[name] = listing
-        return found
+    def briefs(self) -> dict[str, Briefs]:
+        """Give the files of each context that were looked at."""
+        return {name: context.tree.briefs() for name, context in self._contexts.items()}
 
     def fetches(self) -> list[Fetch]:
         """List what the steps that would run, or hit in caches elsewhere, need from there."""
@@ -289,7 +285,7 @@ def _plan(forecast: _Forecast, dockerfile: Dockerfile, old: Journal | None) -> P
     observer = Observer(discard)
     observer.hits.update(v.digest for v, x in zip(order, verdicts, strict=True) if x == "hit")
     taken = journal.taken(order, forecast.fast, observer, arguments_of(dockerfile), old)
-    new = Journal(0, taken, forecast.listings(), {} if old is None else old.roots)
+    new = Journal(0, taken, forecast.briefs(), {} if old is None else old.roots)
     paired = {} if old is None else pairs(old.steps, taken)
     durations = [
         None if old is None or i not in paired else old.steps[paired[i]].duration_ms

@@ -12,7 +12,7 @@ from builder.errors import NotFound
 from builder.events import Sink
 from builder.executors.identity import Identities
 from builder.kernel.namespaces import Privileges
-from builder.layers.checksum import ContextTree
+from builder.layers.context import ContextTree
 from builder.oci.provider import Provider
 from builder.sandbox.zygote import Zygote
 from builder.source import Span

@@ -46,7 +46,7 @@ class Kept(NamedTuple):
 
 def keep(name: bytes, made: Made, place: str, active: Active, bench: Bench) -> None:
     """Leave word for the next time, unless there is little to gain."""
-    if len(made.records) > _FEW_FILES:
+    if made.count > _FEW_FILES:
         with open(_path(active.upper), "xb") as stream:
             stream.write(made.packed())
         member_lists.ask(active.upper)
@@ -59,5 +59,5 @@ def _path(directory: str) -> str:
 
 def _name(op: Files, context: str, tree: Checksums) -> bytes:
     status = tree.tree.root.status
-    name = key("made/2", operation_key(op), context, f"{status.st_dev} {status.st_ino}")
+    name = key("made/3", operation_key(op), context, f"{status.st_dev} {status.st_ino}")
     return name.encode()

@@ -5,7 +5,8 @@ from contextlib import contextmanager
 
 from builder.executors.bench import Bench
 from builder.ignore import IgnoreMatcher
-from builder.layers.checksum import ContextTree, RootTree
+from builder.layers.checksum import RootTree
+from builder.layers.context import ContextTree
 from builder.solver.protocols import Result
 
 

@@ -1,13 +1,14 @@
 """The solver's worker: sends each operation to its executor, and hashes what others read."""
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from builder.concurrency import CancelToken
 from builder.executors.bench import Bench
 from builder.executors.sources import opened_source
 from builder.graph.ops import Context, Exec, Files, Git, Http, Image, Merge, Scratch
 from builder.graph.vertex import Selector, Vertex
+from builder.layers.brief import Briefs, count
 from builder.oci.digest import Digest, key
 from builder.solver.protocols import Result
 
@@ -23,7 +24,7 @@ class Worker:
         self._bench = bench
         self._contents: dict[tuple[int, Sequence[Selector]], Digest] = {}
         self._lock = threading.Lock()
-        self.listings: dict[Digest, Mapping[str, bytes]] = {}
+        self.briefs: dict[Digest, Briefs] = {}
         """The files behind each digest of a snapshot's content, unless there are too many."""
 
     def context_content(self, vertex: Vertex, selectors: Sequence[Selector]) -> Digest:
@@ -48,9 +49,9 @@ class Worker:
         if kept is not None:
             digest = Digest(kept.decode())
         else:
-            digest, listing = self._hashed(result, selectors)
-            if listing is not None:
-                self.listings[digest] = listing
+            digest, briefs = self._hashed(result, selectors)
+            if briefs is not None:
+                self.briefs[digest] = briefs
             else:
                 records.remember(name, digest.encode())
         with self._lock:
@@ -59,10 +60,13 @@ class Worker:
 
     def _hashed(
         self, result: Result, selectors: Sequence[Selector]
-    ) -> tuple[Digest, Mapping[str, bytes] | None]:
+    ) -> tuple[Digest, Briefs | None]:
         with opened_source(self._bench, result) as source:
             digest = key("content/1", *(source.digest(selector) for selector in selectors))
-        return digest, None if result.snapshot is None else source.listing(MAX_LISTED)
+            if result.snapshot is None:
+                return digest, None
+            briefs = source.briefs()
+        return digest, briefs if sum(map(count, briefs.values())) <= MAX_LISTED else None
 
     def execute(self, vertex: Vertex, inputs: Sequence[Result], token: CancelToken) -> Result:
         """Do what the vertex says; where one step runs, others are likely to."""

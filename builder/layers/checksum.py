@@ -14,14 +14,10 @@ from builder.graph.vertex import Selector
 from builder.kernel.owner import kept_owner
 from builder.kernel.paths import open_nofollow
 from builder.kernel.xattr import Attributes, get_all, portable
-from builder.layers.memo import (
-    Memo,
-    content_digest,
-    is_settled,
-    is_unchanged,
-    now_ns,
-    packed_status,
-)
+from builder.layers.brief import packed_brief
+from builder.layers.folder import packed_status
+from builder.layers.memo import UNKNOWN, content_digest, is_settled, is_unchanged, now_ns
+from builder.layers.names import joined
 from builder.layers.tree import Compile, Matcher, Node, Tree, Visit
 from builder.oci.digest import Digest, Field, digest_of, key, sha256
 from builder.text import nearest
@@ -31,7 +27,10 @@ _ATTEMPTS = 3
 _BATCH = 4096
 """Files whose names and records are digested at a time; part of the digest's definition."""
 
-_DOMAIN = "content/1"
+_DOMAIN = "content/2"
+
+Firsts = dict[tuple[int, int], bytes]
+"""The first name that was met of each file that has several."""
 
 
 class Checksums:
@@ -45,20 +44,18 @@ class Checksums:
         root_fd: int,
         *,
         compile_patterns: Compile,
-        ignore: Matcher | None = None,
-        memo: Memo | None = None,
         userxattr: bool = False,
         name: str = "context",
+        tree: Tree | None = None,
     ) -> None:
         """Look below `root_fd`, which stays the caller's and must stay open.
 
         `compile_patterns` makes matchers of `--exclude` patterns; `name` is for messages.
         """
-        self.tree = Tree(root_fd, ignore=ignore)
+        self.tree = Tree(root_fd) if tree is None else tree
         self.userxattr = userxattr
         self.compile_patterns = compile_patterns
         self._name = name
-        self._memo = memo if memo is not None else Memo()
         self._digests: dict[Selector, Digest] = {}
         self._contents: dict[str, tuple[bytes, bytes, bool]] = {}
 
@@ -102,24 +99,12 @@ class Checksums:
                 for visit in self.tree.walk(top, exclude):
                     yield visit.path, _short(self._record(visit))
 
-    def listing(self, limit: int) -> dict[str, bytes] | None:
-        """List what was digested so far, each file with short bytes that change when it does.
+    def briefs(self) -> dict[str, bytes]:
+        """Give what was digested so far in brief, directory by directory.
 
-        Reads nothing, so the tree may be closed already. None if there is more than the limit.
+        Reads nothing, so the tree may be closed already.
         """
-        found: dict[str, bytes] = {}
-        for path, status in self.tree.seen():
-            mode = status.st_mode
-            if S_ISREG(mode):
-                known = self._contents.get(path)
-                if known is None:
-                    continue
-                found[path] = b"%o " % mode + known[1][:8]
-            else:
-                found[path] = b"%o " % mode + self.tree.known_link(path)
-            if len(found) > limit:
-                return None
-        return found
+        return {path: self._brief(path) for path in self.tree.folders()}
 
     def missing(self, path: str) -> NotFound:
         """Say that a source is not there, and what may have been meant."""
@@ -145,26 +130,30 @@ class Checksums:
         is_all = self.is_context and not top.path
         records = sha256(b"" if is_all else self._record(top))
         if top.is_directory:
-            skip = len(top.path) + 1 if top.path else 0
-            visits = self.tree.walk(top, self._exclude(selector))
-            firsts: dict[tuple[int, int], bytes] = {}
-            described = (
-                (
-                    visit.path[skip:],
-                    self._record(visit)
-                    if visit.status.st_nlink == 1
-                    else self._linked(visit, visit.path[skip:], firsts),
-                )
-                for visit in visits
-            )
-            while batch := tuple(islice(described, _BATCH)):
-                names = os.fsencode("\0".join([path for path, _ in batch]))
-                records.update(b"%d %d:" % (len(batch), len(names)))
-                records.update(names)
-                records.update(b"".join([record for _, record in batch]))
+            for piece in self._described(top, self._exclude(selector)):
+                records.update(piece)
         return (name, link, parents, records.digest())
 
-    def _linked(self, visit: Visit, path: str, firsts: dict[tuple[int, int], bytes]) -> bytes:
+    def _described(self, top: Node, exclude: Matcher | None) -> Iterator[bytes]:
+        """Describe everything below a directory, in the order of a walk."""
+        skip = len(top.path) + 1 if top.path else 0
+        firsts: Firsts = {}
+        described = (
+            (
+                visit.path[skip:],
+                self._record(visit)
+                if visit.status.st_nlink == 1
+                else self._linked(visit, visit.path[skip:], firsts),
+            )
+            for visit in self.tree.walk(top, exclude)
+        )
+        while batch := tuple(islice(described, _BATCH)):
+            names = os.fsencode("\0".join([path for path, _ in batch]))
+            yield b"%d %d:" % (len(batch), len(names))
+            yield names
+            yield b"".join([record for _, record in batch])
+
+    def _linked(self, visit: Visit, path: str, firsts: Firsts) -> bytes:
         """Describe what may have several names: each later one tells of the first, as copies do."""
         record, status = self._record(visit), visit.status
         if not S_ISREG(status.st_mode):
@@ -205,20 +194,34 @@ class Checksums:
             fields.append(b" %d:%b=%d:%b" % (len(name), os.fsencode(name), len(value), value))
         return b"".join(fields)
 
+    def _brief(self, path: str) -> bytes:
+        """Give what was digested of a directory."""
+        files = []
+        for name, status in self.tree.listing(path).items():
+            node = Node(joined(path, name), status)
+            if not S_ISREG(status.st_mode):
+                files.append((name, status.st_mode, self._digest_of(node)))
+            elif node.path in self._contents:
+                files.append((name, status.st_mode, self._contents[node.path][1]))
+        return packed_brief(files)
+
+    def _digest_of(self, node: Node | Visit) -> bytes:
+        """Digest a file or what a link says; others have no content."""
+        mode = node.status.st_mode
+        if S_ISREG(mode):
+            return self._content(node)
+        return sha256(self.tree.known_link(node.path)).digest() if S_ISLNK(mode) else UNKNOWN
+
     def _kept(self, place: str | int, owner: tuple[int, int]) -> tuple[tuple[int, int], Attributes]:
         if self.userxattr:
             owner = kept_owner(place) or owner
         return owner, portable(get_all(place))
 
     def _content(self, node: Node | Visit) -> bytes:
-        """Give the SHA-256 of a file's content, from the memo if its status is known there."""
-        known = self._contents.get(node.path)
-        if known is not None:
-            return known[1]
-        listed = packed_status(node.status)
-        digest = self._memo.find(listed)
-        known = (listed, digest, True) if digest is not None else self._read(node, listed)
-        self._contents[node.path] = known
+        """Give the SHA-256 of a file's content."""
+        known = self.hashed_content(node.path)
+        if known is None:
+            known = self._contents[node.path] = self._read(node, packed_status(node.status))
         return known[1]
 
     def _read(self, node: Node | Visit, listed: bytes) -> tuple[bytes, bytes, bool]:
@@ -231,10 +234,7 @@ class Checksums:
                 after = os.fstat(fd)
                 if is_unchanged(before, after):
                     status = listed if is_unchanged(node.status, after) else packed_status(after)
-                    is_certain = is_settled(after, started_ns)
-                    if is_certain:
-                        self._memo.keep(status, digest)
-                    return status, digest, is_certain
+                    return status, digest, is_settled(after, started_ns)
                 before = after
                 os.lseek(fd, 0, os.SEEK_SET)
         except OSError as error:
@@ -289,12 +289,6 @@ class Checksums:
         if self.is_context:
             return "check the path, and the patterns in .dockerignore that may hide it"
         return "check the path in the stage or image that is copied from"
-
-
-class ContextTree(Checksums):
-    """A client's directory, behind its ignore file."""
-
-    is_context = True
 
 
 class RootTree(Checksums):

@@ -18,7 +18,8 @@ from builder.kernel.trees import Cursor
 from builder.kernel.umask import read_umask
 from builder.layers.checksum import Checksums
 from builder.layers.direct import Position, Upper
-from builder.layers.memo import content_digest, packed_status
+from builder.layers.folder import packed_status
+from builder.layers.memo import content_digest
 from builder.layers.newfile import CREATE, Metadata, copy_bytes, made
 from builder.layers.place import HARMLESS_DEVICES
 from builder.layers.reuse import Reuse

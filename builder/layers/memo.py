@@ -1,38 +1,27 @@
-"""SHA-256 of file contents, remembered by what lstat says, so that unchanged files are not read.
+"""What is known of a client's directories, so that unchanged files are neither read nor looked at.
 
-As git does with its index, a file that was changed in the same instant in which it was read is not
-remembered: another change could leave its times as they are. Only the change time counts for that,
-which no one can set.
+Each directory that was digested is kept with its names, the packed status and the SHA-256 of each
+file, and what came of them all. As git does with its index, a file that was changed in the same
+instant in which it was read is not remembered: another change could leave its times as they are.
+Only the change time counts for that, which no one can set.
 """
 
 import os
-import struct
 import time
+from collections.abc import Iterator
 
-from xxhash import xxh3_128_digest
-
+from builder.layers.folder import Folder
+from builder.layers.sealed import sealed, unsealed
 from builder.oci.digest import sha256
+from builder.values import NamedTuple
 
-_STATUS = struct.Struct("<IQQQQ")
-_MASK = 0xFFFF_FFFF_FFFF_FFFF
-_DIGEST_BYTES = 32
-_MAGIC = b"memo2\0\0\0"
-_SUM_BYTES = 16
+UNKNOWN = bytes(32)
+"""Stands for the content of a file that is not known, and of what has none."""
+_MAGIC = b"memo3\0\0\0"
 _RACY_NS = 20_000_000
 _PIECE_BYTES = 256 << 10
-_MAX_ENTRIES = 2_000_000
+_MAX_FILES = 2_000_000
 _KEPT_UNUSED = 1000
-
-
-def packed_status(status: os.stat_result) -> bytes:
-    """Pack what identifies a state of a file: mode, size, times of content and inode, inode."""
-    return _STATUS.pack(
-        status.st_mode,
-        status.st_size,
-        status.st_mtime_ns & _MASK,
-        status.st_ctime_ns & _MASK,
-        status.st_ino,
-    )
 
 
 def is_unchanged(before: os.stat_result, after: os.stat_result) -> bool:
@@ -51,45 +40,93 @@ def is_settled(status: os.stat_result, before_ns: int) -> bool:
     return status.st_ctime_ns + _RACY_NS < before_ns
 
 
+class Part(NamedTuple):
+    """A directory as copies see it: what is in it, but not what is in directories in it.
+
+    It holds for one set of ignore patterns.
+    """
+
+    digest: bytes
+    """Of names, modes and contents."""
+    state: bytes
+    """Of all that a copy depends on: times too. Empty if that is not certain."""
+    below: tuple[str, ...]
+    """The names of directories in it, in order, also of those that only lead to what is shown."""
+    shown: int
+    """How much is in it, without directories that only lead to what is shown."""
+    brief: bytes
+    """Names, and of each file a few bytes that change when it does: see `brief`."""
+
+
+class Known(NamedTuple):
+    """A directory as it was when it was digested."""
+
+    names: bytes
+    statuses: bytes
+    contents: bytes
+    """Digests in the order of the names; UNKNOWN where there is none."""
+    view: bytes = b""
+    """Names the ignore patterns for which `part` holds."""
+    part: Part | None = None
+
+    def is_of(self, folder: Folder) -> bool:
+        """Whether the directory still is what it was."""
+        return self.statuses == folder.statuses and self.names == folder.names
+
+    def digests(self) -> dict[tuple[bytes, bytes], bytes]:
+        """Give what is known of contents, by name and packed status."""
+        found = {}
+        for at, file in enumerate(Folder(None, self.names, self.statuses).split()):
+            digest = self.contents[at * 32 : at * 32 + 32]
+            if digest != UNKNOWN:
+                found[file] = digest
+        return found
+
+
 class Memo:
-    """Digests by packed status. Of what a build did not use, as much is kept as of what it did."""
+    """Directories by path. Of what a build did not use, as much is kept as of what it did."""
 
     def __init__(self, packed: bytes = b"") -> None:
         """Load what `packed` gave; anything else counts as empty."""
-        self._known: dict[bytes, bytes] = {}
-        self._used: dict[bytes, bytes] = {}
-        record = _STATUS.size + _DIGEST_BYTES
-        body = len(_MAGIC) + _SUM_BYTES
-        if not _is_whole(packed) or (len(packed) - body) % record:
-            return
-        for start in range(body, len(packed), record):
-            middle = start + _STATUS.size
-            self._known[packed[start:middle]] = packed[middle : start + record]
+        self._known: dict[str, Known] = {}
+        self._used: dict[str, Known] = {}
+        for path, *fields, part in unsealed(_MAGIC, packed) or ():
+            self._known[path] = Known._make((*fields, Part(*part) if part else None))
 
-    def find(self, status: bytes) -> bytes | None:
-        """Look a file's digest up by its packed status."""
-        digest = self._known.get(status)
-        if digest is not None:
-            self._used[status] = digest
-        return digest
+    def find(self, path: str) -> Known | None:
+        """Look a directory up."""
+        return self._used.get(path) or self._known.get(path)
 
-    def keep(self, status: bytes, digest: bytes) -> None:
-        """Remember a digest."""
-        self._known[status] = self._used[status] = digest
+    def keep(self, path: str, known: Known) -> None:
+        """Remember a directory, or that what is known of it was of use."""
+        self._used[path] = known
+
+    def paths(self) -> Iterator[tuple[str, Known]]:
+        """Give what was loaded."""
+        yield from self._known.items()
 
     def packed(self) -> bytes:
-        """Pack the entries that were used or added, and before them the latest of the others."""
-        unused = [pair for pair in self._known.items() if pair[0] not in self._used]
-        kept = unused[-(len(self._used) + _KEPT_UNUSED) :]
-        pairs = [*kept, *self._used.items()][-_MAX_ENTRIES:]
-        content = b"".join([part for pair in pairs for part in pair])
-        return _MAGIC + xxh3_128_digest(content) + content
+        """Pack what was used or added, and before it the latest of the rest."""
+        used = list(self._used.items())
+        count = sum(_count(known) for _path, known in used)
+        left = min(_MAX_FILES, 2 * count + _KEPT_UNUSED) - count
+        kept = []
+        for path, known in reversed(self._known.items()):
+            if path in self._used:
+                continue
+            left -= _count(known)
+            if left < 0:
+                break
+            kept.append((path, known))
+        rows = [
+            (path, *known[:-1], tuple(known.part) if known.part else ())
+            for path, known in (*reversed(kept), *used)
+        ]
+        return sealed(_MAGIC, rows)
 
 
-def _is_whole(packed: bytes) -> bool:
-    """Whether nothing happened to a memo on the disk: a flipped bit would name wrong content."""
-    content = memoryview(packed)[len(_MAGIC) + _SUM_BYTES :]
-    return packed[: len(_MAGIC) + _SUM_BYTES] == _MAGIC + xxh3_128_digest(content)
+def _count(known: Known) -> int:
+    return len(known.contents) // len(UNKNOWN) + 1
 
 
 def content_digest(fd: int, size_bytes: int) -> bytes:

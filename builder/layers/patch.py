@@ -42,7 +42,7 @@ class Patch:
         self._source = source
         self._root_fd = root_fd
         self._place = place
-        self._earlier = earlier.records
+        self._earlier = earlier
         exclude = source.compile_patterns(action.exclude) if action.exclude else None
         self._duplicator = Duplicator(source, metadata, can_mknod=can_mknod, dest=action.dest)
         selector = Selector(action.source, exclude=action.exclude, is_required=action.is_required)
@@ -50,11 +50,14 @@ class Patch:
         top = source.followed(node)
         assert top is not None  # noqa: S101 - it was digested
         self._top = top
-        self.made = recorded(source, top, exclude, metadata) if top.is_directory else Made()
+        self.made = Made()
+        if top.is_directory:
+            self.made = recorded(source, top, exclude, metadata, earlier)
+        self._now, self._before = self._differing()
 
     def apply(self, bases: Sequence[str]) -> bool:
         """Write what differs; False if that is not enough. `bases` are the base's directories."""
-        now, before = self.made.records, self._earlier
+        now, before = self._now, self._before
         changed = [path for path, record in now.items() if before.get(path) != record]
         gone = [path for path in before if path not in now]
         if not self._is_possible(changed, gone, bases):
@@ -67,9 +70,15 @@ class Patch:
         self._finish({path for path in changed if is_directory(now[path])}, changed + gone)
         return True
 
+    def _differing(self) -> tuple[dict[str, bytes], dict[str, bytes]]:
+        """Give the records, now and before, of the directories that are not what they were."""
+        now, before = self.made.folders, self._earlier.folders
+        differing = [path for path in {**before, **now} if now.get(path) != before.get(path)]
+        return self.made.records_of(differing), self._earlier.records_of(differing)
+
     def _is_possible(self, changed: list[str], gone: list[str], bases: Sequence[str]) -> bool:
-        now, before = self.made.records, self._earlier
-        if not before or self.made.has_odd or (len(changed) + len(gone)) * _MAX_PART > len(before):
+        now, before, count = self._now, self._before, self._earlier.count
+        if not count or self.made.has_odd or (len(changed) + len(gone)) * _MAX_PART > count:
             return False
         kinds = ((now[path], before[path]) for path in changed if path in before)
         if any(kind_of(new) != kind_of(old) for new, old in kinds):
@@ -93,9 +102,9 @@ class Patch:
         """Make or replace one path; directories get their attributes in the end."""
         dir_fd, name = self._opened(path)
         try:
-            if not is_directory(self.made.records[path]):
+            if not is_directory(self._now[path]):
                 self._duplicator.copy_file(self._node(path), dir_fd, name)
-            elif path not in self._earlier:
+            elif path not in self._before:
                 os.mkdir(name, 0o700, dir_fd=dir_fd)
         except OSError as error:
             raise KernelError("mkdir", error.errno or 0, f"/{self._place}/{path}") from None

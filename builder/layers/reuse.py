@@ -54,7 +54,7 @@ class Earlier:
         """Know what was made at some absolute paths, of which the first that has a file counts."""
         self._source = source
         self._tree = _Directory(tops)
-        self._earlier = earlier.records
+        self._earlier = earlier
         self.made = Made()
         self.top = ""
         """Where the copied directory goes, from the root."""
@@ -62,7 +62,7 @@ class Earlier:
     def begin(self, place: str, top: Node, exclude: Matcher | None, metadata: Metadata) -> None:
         """Record what the copy will come to."""
         self.top = place
-        self.made = recorded(self._source, top, exclude, metadata)
+        self.made = recorded(self._source, top, exclude, metadata, self._earlier)
 
     def link(
         self,
@@ -76,7 +76,7 @@ class Earlier:
         """Link an equal file; see Reuse."""
         del visit, owner, bits  # they are in the record
         record = self.made.records[path]
-        if record == ODD or self._earlier.get(path) != record:
+        if record == ODD or self._earlier.records.get(path) != record:
             return False
         directory, _, name = path.rpartition("/")
         return any(_linked(fd, name, place) for _, fd in self._tree.opened(directory))

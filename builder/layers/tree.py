@@ -13,8 +13,9 @@ from typing import Protocol, Self
 from builder.errors import KernelError
 from builder.graph.vertex import has_wildcards
 from builder.kernel.paths import open_nofollow
+from builder.layers.folder import Folder, Listing, listed
 from builder.layers.glob import DEEP, Glob, unescaped
-from builder.layers.names import bytewise, joined
+from builder.layers.names import joined
 from builder.values import NamedTuple
 
 _MAX_LINKS = 40
@@ -49,7 +50,6 @@ class Below:
 
 
 Compile = Callable[[tuple[str, ...]], Matcher]
-Listing = dict[str, os.stat_result]
 
 
 class Node(NamedTuple):
@@ -81,10 +81,21 @@ class Visit(NamedTuple):
 class Tree:
     """Looks at what is below a directory; the descriptor stays the caller's."""
 
-    def __init__(self, root_fd: int, *, ignore: Matcher | None = None) -> None:
-        """Look below `root_fd`, not at what `ignore` hides."""
+    def __init__(
+        self,
+        root_fd: int,
+        *,
+        ignore: Matcher | None = None,
+        early: Callable[[str], Folder | None] = lambda _path: None,
+    ) -> None:
+        """Look below `root_fd`, not at what `ignore` hides.
+
+        `early` gives directories that somebody listed already, since the build began.
+        """
         self.root_fd = root_fd
         self._ignore = ignore
+        self._early = early
+        self._folders: dict[str, Folder] = {}
         self._listings: dict[str, Listing] = {}
         self._links: dict[str, str] = {}
         self._hollow: set[str] = set()
@@ -175,7 +186,7 @@ class Tree:
         skip = len(top.path) + 1 if top.path else 0
         hollow: list[tuple[str, os.stat_result]] = []
         with _Directories(self.root_fd) as directories:
-            stack = [(top.path, iter(self._sorted(top.path, directories)))]
+            stack = [(top.path, iter(list(self._listed(top.path, directories).items())))]
             while stack:
                 directory, names = stack[-1]
                 dir_fd = directories.fd(directory)
@@ -195,7 +206,8 @@ class Tree:
                             dir_fd = directories.fd(directory)
                         yield Visit(path, status, dir_fd, name)
                     if is_directory:
-                        stack.append((path, iter(self._sorted(path, directories))))
+                        below = list(self._listed(path, directories).items())
+                        stack.append((path, iter(below)))
                         break
                 else:
                     stack.pop()
@@ -204,41 +216,51 @@ class Tree:
 
     def listing(self, path: str) -> Listing:
         """List a directory: what is shown of it, with its status, sorted."""
-        listing = self._listings.get(path)
-        if listing is None:
-            with _Directories(self.root_fd) as directories:
-                listing = self._listed(path, directories)
-        return listing
+        with _Directories(self.root_fd) as directories:
+            return self._listed(path, directories)
+
+    def folder(self, path: str) -> Folder:
+        """List a directory whole, with what is ignored."""
+        with _Directories(self.root_fd) as directories:
+            return self._folder(path, directories)
+
+    def folders(self) -> list[str]:
+        """Name the directories that were looked at so far."""
+        return list(self._folders)
+
+    def is_hollow(self, path: str) -> bool:
+        """Whether a directory that was listed is ignored and only leads to what may be shown."""
+        return path in self._hollow
 
     def seen(self) -> Iterator[tuple[str, os.stat_result]]:
-        """Give everything that was looked at so far: if it is all as it was, so is the build."""
+        """Give everything that was looked at so far: if it is all as it was, so is the build.
+
+        Reads nothing, so the tree may be closed already.
+        """
         if self._root is not None:
             yield "", self._root.status
-        for path, listing in list(self._listings.items()):
-            for name, status in listing.items():
+        for path in self.folders():
+            for name, status in self.listing(path).items():
                 yield joined(path, name), status
 
-    def _sorted(self, path: str, directories: "_Directories") -> list[tuple[str, os.stat_result]]:
-        listing = self._listings.get(path)
-        if listing is None:
-            listing = self._listed(path, directories)
-        return list(listing.items())
+    def _folder(self, path: str, directories: "_Directories") -> Folder:
+        folder = self._folders.get(path)
+        if folder is None:
+            folder = self._folders[path] = self._early(path) or listed(directories.fd(path))
+        return folder
 
     def _listed(self, path: str, directories: "_Directories") -> Listing:
-        fd = directories.fd(path)
-        listing = {}
-        for name in bytewise(os.listdir(fd)):
-            try:
-                listing[name] = os.stat(name, dir_fd=fd, follow_symlinks=False)
-            except FileNotFoundError:  # gone since: somebody works in the context
-                continue
-        if self._ignore is not None:
-            listing = {
-                name: status
-                for name, status in listing.items()
-                if self._is_listed(joined(path, name), status, self._ignore)
-            }
-        self._listings[path] = listing
+        """List what is shown of a directory."""
+        listing = self._listings.get(path)
+        if listing is None:
+            listing = self._folder(path, directories).listing(self.root.status.st_dev)
+            if self._ignore is not None:
+                listing = {
+                    name: status
+                    for name, status in listing.items()
+                    if self._is_listed(joined(path, name), status, self._ignore)
+                }
+            self._listings[path] = listing
         return listing
 
     def _is_listed(self, path: str, status: os.stat_result, ignore: Matcher) -> bool:

@@ -12,6 +12,7 @@ from builder.engine.journal import Journal, Read, Step
 from builder.graph.describe import described, is_secret
 from builder.graph.ops import Exec
 from builder.graph.vertex import Selector
+from builder.layers.brief import Briefs, packed_brief
 
 CONTEXT = Step("context", "context", (), (), "c", None)
 
@@ -37,7 +38,17 @@ def base(digest: str) -> Step:
 
 def build(*steps: Step, **files: bytes) -> Journal:
     listing = {name.replace("__", "/").replace("_", "."): body for name, body in files.items()}
-    return Journal(1, steps, {"context": listing}, {})
+    return Journal(1, steps, {"context": briefs(listing)}, {})
+
+
+def briefs(listing: dict[str, bytes]) -> Briefs:
+    """Make briefs of paths with `mode content`."""
+    folders: dict[str, list[tuple[str, int, bytes]]] = {}
+    for path, body in listing.items():
+        directory, _, name = path.rpartition("/")
+        mode, _, content = body.partition(b" ")
+        folders.setdefault(directory, []).append((name, int(mode, 8), content.ljust(32)))
+    return {directory: packed_brief(files) for directory, files in folders.items()}
 
 
 def why(old: Journal, new: Journal, missed: int) -> list[str]:
@@ -65,7 +76,7 @@ def test_a_changed_mode_is_named() -> None:
 def test_files_that_the_step_does_not_read_are_not_named() -> None:
     selectors = (Selector("src"),)
 
-    assert changed_files({"srcs": b"1 a", "doc": b"1 a"}, {}, selectors) == []
+    assert changed_files(briefs({"srcs": b"1 a", "doc": b"1 a"}), {}, selectors) == []
 
 
 def test_a_build_argument_is_told_from_a_variable() -> None:

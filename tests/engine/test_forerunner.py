@@ -1,11 +1,17 @@
 import os
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from builder.dockerfile.nodes import read_nodes
 from builder.engine.forerunner import PARSED, WANTED_NEXT, Forerunner
+from builder.engine.scout import Findings, memo_path, read_memo
+from builder.graph.vertex import Selector
+from builder.ignore import IgnoreMatcher
+from builder.layers.context import ContextTree
+from builder.layers.memo import Memo
 from builder.source import Source
 
 TEXT = "FROM busybox\nRUN echo hi\n"
@@ -27,6 +33,7 @@ def run(state: Path, context: str, dockerfile: str | None = None) -> list[str]:
     """Let a forerunner do its work; the names of the files that it left."""
     forerunner = Forerunner.start(context, dockerfile, str(state))
     forerunner.wait()
+    forerunner.close()
     folder = state / PARSED
     return sorted(os.listdir(folder)) if folder.exists() else []
 
@@ -98,3 +105,45 @@ def test_waiting_loads_modules_that_exist(context: str, tmp_path: Path) -> None:
     for name in WANTED_NEXT:
         __import__(name)
         assert name in sys.modules
+
+
+def test_a_large_context_is_listed_when_the_text_is_parsed(context: str, tmp_path: Path) -> None:
+    for number in range(1200):
+        (tmp_path / f"context/f{number}").touch()
+    time.sleep(0.03)
+    path = Path(memo_path(str(tmp_path / "state"), context))
+    path.parent.mkdir()
+    path.write_bytes(digested(context).packed())
+    memo, version = read_memo(str(path))
+    forerunner = Forerunner.start(context, None, str(tmp_path / "state"))
+    findings = Findings(forerunner.scout_fd, memo, version)
+
+    deadline = time.monotonic() + 20
+    while findings.folder("") is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+    assert findings.folder("") is not None
+    assert not forerunner.is_at_work
+    assert forerunner.since_ns <= time.time_ns()
+    forerunner.close()
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def digested(context: str) -> Memo:
+    fd = os.open(context, os.O_RDONLY)
+    tree = ContextTree(fd, compile_patterns=IgnoreMatcher)
+    tree.digest(Selector("/"))
+    os.close(fd)
+    return tree.remember()
+
+
+def test_closing_ends_it_at_once_and_may_be_repeated(context: str, tmp_path: Path) -> None:
+    forerunner = Forerunner.start(context, None, str(tmp_path / "state"))
+
+    forerunner.close()
+    forerunner.close()
+
+    assert not forerunner.is_at_work
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)

@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from builder.layers.checksum import Checksums, ContextTree, RootTree
+from builder.layers.checksum import Checksums, RootTree
+from builder.layers.context import ContextTree
 from builder.layers.memo import Memo
 
 
@@ -38,8 +39,7 @@ def matches(pattern: str, path: str) -> bool:
 @contextmanager
 def context(root: Path, *ignore: str, memo: Memo | None = None) -> Iterator[ContextTree]:
     fd = os.open(root, os.O_RDONLY)
-    patterns = Patterns(ignore) if ignore else None
-    yield ContextTree(fd, compile_patterns=Patterns, ignore=patterns, memo=memo)
+    yield ContextTree(fd, compile_patterns=Patterns, patterns=ignore, memo=memo)
     os.close(fd)
 
 

@@ -8,9 +8,11 @@ from hypothesis import given, settings
 
 from builder.errors import KernelError, NotFound
 from builder.graph.vertex import Selector
+from builder.layers.context import ContextTree
+from builder.layers.folder import Folder
 from builder.layers.memo import Memo
 from tests.layers.files import File, Tree, make, trees
-from tests.layers.matcher import context, stage
+from tests.layers.matcher import Patterns, context, stage
 
 ALL = Selector("/")
 TREE = {
@@ -193,68 +195,110 @@ class TestMemo:
     def settle(self) -> None:
         time.sleep(0.03)
 
-    def test_unchanged_files_are_not_read_again(self, root: Path) -> None:
-        self.settle()
-        memo = Memo()
-        with context(root, memo=memo) as tree:
-            expected = tree.digest(ALL)
-        loaded = Memo(memo.packed())
-
-        with context(root, memo=loaded) as tree:
+    def remembered(self, root: Path, *ignore: str, memo: Memo | None = None) -> tuple[str, Memo]:
+        """Digest all, and give the digest with the memo as the next build loads it."""
+        with context(root, *ignore, memo=memo) as tree:
             found = tree.digest(ALL)
-            certain = [tree.hashed_content(path) for path in ("a.txt", "b.txt", "d/e/f")]
+            return found, Memo(tree.remember().packed())
+
+    def test_unchanged_directories_are_not_looked_at(self, root: Path) -> None:
+        self.settle()
+        expected, memo = self.remembered(root)
+
+        with context(root, memo=memo) as tree:
+            listings: list[str] = []
+            tree.tree.listing = listings.append  # type: ignore[method-assign,assignment]
+            found = tree.digest(ALL)
 
         assert found == expected
-        assert all(known is not None and known[2] for known in certain)
-        assert len(memo.packed()) == 24 + 3 * (36 + 32)
+        assert listings == []
+
+    def test_what_a_file_was_is_known_from_the_memo(self, root: Path) -> None:
+        self.settle()
+        _, memo = self.remembered(root)
+
+        with context(root, memo=memo) as tree:
+            tree.digest(ALL)
+            known = [tree.hashed_content(path) for path in ("a.txt", "b.txt", "d/e/f")]
+            assert tree.hashed_content("nothing") is None
+        with context(root) as tree:
+            tree.digest(ALL)
+            expected = [tree.hashed_content(path) for path in ("a.txt", "b.txt", "d/e/f")]
+
+        assert known == expected
+        assert all(one is not None and one[2] for one in known)
+
+    @pytest.mark.parametrize("ignore", [(), ("d",), ("*", "!d/e"), ("**/f",)])
+    def test_the_memo_never_changes_a_digest(self, root: Path, ignore: tuple[str, ...]) -> None:
+        self.settle()
+        memo = Memo()
+        for number, change in enumerate((None, "d/e/f", "d/e/new", "a.txt", "d/g/h", None)):
+            if change:
+                (root / change).parent.mkdir(exist_ok=True)
+                (root / change).write_text(f"{number}")
+                self.settle()
+            found, memo = self.remembered(root, *ignore, memo=memo)
+            with context(root, *ignore) as tree:
+                assert tree.digest(ALL) == found
+            other, memo = self.remembered(root, "b.txt", memo=memo)
+            with context(root, "b.txt") as tree:
+                assert tree.digest(ALL) == other
 
     def test_a_changed_file_is_read_again(self, root: Path) -> None:
         self.settle()
-        memo = Memo()
-        with context(root, memo=memo) as tree:
-            before = tree.digest(ALL)
+        before, memo = self.remembered(root)
         times = (root / "a.txt").stat()
         (root / "a.txt").write_bytes(b"X")
         os.utime(root / "a.txt", ns=(times.st_atime_ns, times.st_mtime_ns))
 
-        with context(root, memo=Memo(memo.packed())) as tree:
-            assert tree.digest(ALL) != before
+        assert self.remembered(root, memo=memo)[0] != before
 
     def test_a_file_of_this_instant_is_not_remembered(self, root: Path) -> None:
-        memo = Memo()
         (root / "a.txt").write_bytes(b"now")
-        with context(root, memo=memo) as tree:
-            tree.digest(Selector("/a.txt"))
+        _, memo = self.remembered(root)
 
-        assert len(memo.packed()) == 24
+        known = memo.find("")
+        assert known is None or known.part is None
+        assert known is None or b"a.txt" not in {name for name, _ in known.digests()}
+
+    def test_single_files_are_remembered_too(self, root: Path) -> None:
+        self.settle()
+        with context(root) as tree:
+            tree.digest(Selector("/a.txt"))
+            memo = Memo(tree.remember().packed())
+
+        known = memo.find("")
+        assert known is not None
+        assert known.part is None
+        assert [name for name, _status in known.digests()] == [b"a.txt"]
 
     def test_what_was_not_used_is_kept_for_a_while(self, root: Path) -> None:
         self.settle()
-        memo = Memo()
+        _, memo = self.remembered(root)
         with context(root, memo=memo) as tree:
-            tree.digest(ALL)
-        again = Memo(memo.packed())
-        with context(root, memo=again) as tree:
             tree.digest(Selector("/a.txt"))
+            again = Memo(tree.remember().packed())
 
-        assert sorted(again.packed()[24:]) == sorted(memo.packed()[24:])
+        assert again.find("d/e") == memo.find("d/e")
+        assert len(again.find("").digests()) == 2  # type: ignore[union-attr]
 
-    def test_a_memo_does_not_grow_without_end(self) -> None:
-        memo = Memo()
-        for number in range(5000):
-            memo.keep(b"%036d" % number, bytes(32))
-        again = Memo(memo.packed())
-        again.find(b"%036d" % 7)
+    def test_a_directory_listed_before_is_not_listed_again(self, root: Path) -> None:
+        self.settle()
+        expected, _ = self.remembered(root)
+        folders = {}
+        with context(root) as tree:
+            for path in ("", "d", "d/e"):
+                folder = tree.tree.folder(path)
+                folders[path] = Folder(None, folder.names, folder.statuses)
+        fd = os.open(root, os.O_RDONLY)
+        tree = ContextTree(fd, compile_patterns=Patterns, early=folders.get)
+        (root / "d/e/later").touch()
 
-        kept = Memo(again.packed())
-
-        assert len(again.packed()) == 24 + 1002 * (36 + 32)
-        assert kept.find(b"%036d" % 7)
-        assert kept.find(b"%036d" % 4999)
-
-    @pytest.mark.parametrize("packed", [b"", b"junk", b"memo1\0\0\0x", b"memo1\0\0\0"])
-    def test_damage_is_an_empty_memo(self, packed: bytes) -> None:
-        assert Memo(packed).find(bytes(36)) is None
+        assert tree.digest(ALL) == expected
+        assert [path for path, _ in tree.files(ALL)] == [
+            "", "a.txt", "b.txt", "d", "d/e", "d/e/f", "link",
+        ]  # fmt: skip
+        os.close(fd)
 
 
 def test_everything_looked_at_is_told(root: Path) -> None:

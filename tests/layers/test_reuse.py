@@ -112,17 +112,22 @@ def test_another_owner_is_no_reason_to_touch_the_first(place: Place) -> None:
     assert (second / "a").stat().st_uid == 2
 
 
-@given(st.dictionaries(st.text(), st.binary(min_size=52, max_size=52)))
-@settings(max_examples=50)
-def test_what_was_made_is_read_as_it_was_written(files: dict[str, bytes]) -> None:
-    made = Made()
-    made.records = {
-        name.encode("utf-8", "replace").decode(): record
-        for name, record in files.items()
-        if "\0" not in name and name
-    }
+NAMES = st.text(st.characters(exclude_characters="\0/", exclude_categories=["Cs"]), min_size=1)
+RECORDS = st.dictionaries(NAMES, st.binary(min_size=52, max_size=52))
 
-    assert Made(made.packed()).records == made.records
+
+@given(st.dictionaries(NAMES, RECORDS))
+@settings(max_examples=50)
+def test_what_was_made_is_read_as_it_was_written(folders: dict[str, dict[str, bytes]]) -> None:
+    made = Made()
+    for directory, records in folders.items():
+        made.add(directory, b"state", records)
+    again = Made(made.packed())
+
+    flat = {f"{d}/{name}": record for d, rows in folders.items() for name, record in rows.items()}
+    assert again.records == made.records == flat
+    assert again.folders == made.folders
+    assert again.count == len(flat)
 
 
 def test_what_was_damaged_counts_as_nothing() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from builder.graph.ops import Copy
 from builder.ignore import IgnoreMatcher
-from builder.layers.checksum import ContextTree
+from builder.layers.context import ContextTree
 from builder.layers.surprises import surprises
 
 
