@@ -9,7 +9,8 @@ from collections.abc import Callable
 from typing import Protocol, Self
 
 from builder.errors import KernelError
-from builder.layers.deflate import Gzip
+from builder.layers.blocks import Blocks
+from builder.layers.deflate import Gzip, Recall, form
 from builder.layers.stream import Decompressed, FdSource
 from builder.layers.tar import BUFFER_BYTES
 from builder.layers.zstd import Zstd
@@ -43,7 +44,7 @@ class Encoder(Protocol):
     def __exit__(self, *exc: object) -> None:
         """End every thread, whatever happened."""
 
-    def encode(self, block: bytearray) -> None:
+    def encode(self, block: Buffer) -> None:
         """Take the next block, which is whole; more will follow. Release it when it is done."""
 
     def finish(self, block: Buffer) -> None:
@@ -56,10 +57,21 @@ class Compressor:
     Content is gathered in blocks of a fixed size; their buffers are used again and again.
     """
 
-    def __init__(self, out_fd: int, compression: Compression, level: int | None = None) -> None:
-        """Compress at a level on the scale of the format, or at our choice."""
+    def __init__(
+        self,
+        out_fd: int,
+        compression: Compression,
+        level: int | None = None,
+        *,
+        recall: Recall | None = None,
+    ) -> None:
+        """Compress at a level on the scale of the format, or at our choice.
+
+        What `recall` knows of a gzip blob is not deflated again.
+        """
         self._out_fd = out_fd
-        self._block = bytearray(_FIRST_BYTES)
+        self._level = level
+        self._block: bytes | bytearray = bytearray(_FIRST_BYTES)
         self._filled_bytes = 0
         self._free: list[bytearray] = []
         self._plain = sha256()
@@ -67,7 +79,7 @@ class Compressor:
         self._plain_bytes = 0
         self._packed_bytes = 0
         self._is_plain = compression == "none"
-        self._encoder = _encoder(compression, level, self._emit, self._release)
+        self._encoder = _encoder(compression, level, self._emit, self._release, recall)
 
     def __enter__(self) -> Self:
         self._encoder.__enter__()
@@ -78,6 +90,10 @@ class Compressor:
 
     def write(self, content: Buffer) -> None:
         """Take some more plain bytes."""
+        is_whole = len(content) == BUFFER_BYTES and self._filled_bytes in {0, BUFFER_BYTES}
+        if is_whole and isinstance(content, bytes):
+            self._take_over(content)
+            return
         rest = memoryview(content)
         while rest:
             with self._room() as room:
@@ -107,6 +123,12 @@ class Compressor:
         digest = diff_id if self._is_plain else Digest(SHA256_PREFIX + self._packed.hexdigest())
         return Blob(digest, self._packed_bytes, diff_id, self._plain_bytes)
 
+    def blocks(self, blob: Blob) -> Blocks | None:
+        """Tell where the blocks of the finished blob are, if it has any that can be recalled."""
+        if not isinstance(self._encoder, Gzip):
+            return None
+        return Blocks(form(self._level), blob.digest, tuple(self._encoder.sizes))
+
     def _room(self) -> memoryview:
         """Give the part of a block that is not filled yet, of one byte at least."""
         if self._filled_bytes == len(self._block):
@@ -114,18 +136,26 @@ class Compressor:
                 self._block += bytes(BUFFER_BYTES - self._filled_bytes)
             else:
                 self._hand_on()
+                self._block = self._free.pop() if self._free else bytearray(BUFFER_BYTES)
         return memoryview(self._block)[self._filled_bytes :]
+
+    def _take_over(self, block: bytes) -> None:
+        """Make a whole block that nobody will change the next one, where one begins."""
+        if self._filled_bytes:
+            self._hand_on()
+        elif len(self._block) == BUFFER_BYTES:
+            self._release(self._block)
+        self._block, self._filled_bytes = block, BUFFER_BYTES
 
     def _hand_on(self) -> None:
         """Encode a whole block, which was held until now: it could have been the last."""
-        block = self._block
+        block, self._block = self._block, b""
         self._encoder.encode(block)
         self._take(block)
-        self._block = self._free.pop() if self._free else bytearray(BUFFER_BYTES)
         self._filled_bytes = 0
 
-    def _release(self, block: bytearray) -> None:
-        if len(self._free) < _MOST_FREE:
+    def _release(self, block: Buffer) -> None:
+        if len(self._free) < _MOST_FREE and isinstance(block, bytearray):
             self._free.append(block)
 
     def _take(self, content: Buffer) -> None:
@@ -158,7 +188,7 @@ def recompress(
 class _Plain:
     """The encoder of plain bytes, which go to the sink as they are."""
 
-    def __init__(self, sink: Sink, release: Callable[[bytearray], None]) -> None:
+    def __init__(self, sink: Sink, release: Callable[[Buffer], None]) -> None:
         self._sink = sink
         self._release = release
 
@@ -168,7 +198,7 @@ class _Plain:
     def __exit__(self, *_exc: object) -> None:
         pass
 
-    def encode(self, block: bytearray) -> None:
+    def encode(self, block: Buffer) -> None:
         """Pass a block on."""
         self._sink(block)
         self._release(block)
@@ -179,11 +209,15 @@ class _Plain:
 
 
 def _encoder(
-    compression: Compression, level: int | None, sink: Sink, release: Callable[[bytearray], None]
+    compression: Compression,
+    level: int | None,
+    sink: Sink,
+    release: Callable[[Buffer], None],
+    recall: Recall | None,
 ) -> Encoder:
     match compression:
         case "gzip":
-            return Gzip(sink, release, level)
+            return Gzip(sink, release, level, recall)
         case "zstd":
             return Zstd(sink, release, level)
         case "none":

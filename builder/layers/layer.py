@@ -32,7 +32,10 @@ def write_layer(
     with Compressor(out_fd, compression, level) as compressor:
         found = changes(upper, lowers, userxattr=userxattr)
         write_changes(found, compressor.write, max_mtime_s, copy=compressor.copy, members=members)
-        return compressor.finish()
+        blob = compressor.finish()
+        if members is not None:
+            members.index = compressor.blocks(blob)
+        return blob
 
 
 def write_changes(

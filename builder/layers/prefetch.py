@@ -1,6 +1,6 @@
 """A source read ahead by a thread, for streams whose reading is work: decompressing, digesting.
 
-The thread starts only if the stream is longer than a piece.
+The thread starts at once where the stream is known to be long, or else after the first piece.
 """
 
 import threading
@@ -16,18 +16,21 @@ _AHEAD = 4
 class Prefetch:
     """Gives what a source gives, in order, read ahead by up to 4 MiB; a context manager."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, *, is_long: bool = False) -> None:
         """Read from `source`, which belongs to this object until it is closed."""
         self._source = source
         self._pieces: SimpleQueue[bytes | BaseException] = SimpleQueue()
         self._room = threading.Semaphore(_AHEAD)
         self._thread: threading.Thread | None = None
+        self._is_long = is_long
         self._is_stopped = False
         self._read_bytes = 0
         self._held: bytes | BaseException = b"."
         self._position = 1
 
     def __enter__(self) -> Self:
+        if self._is_long:
+            self._start()
         return self
 
     def __exit__(self, *_exc: object) -> None:
@@ -47,16 +50,19 @@ class Prefetch:
         return piece
 
     def _next(self) -> bytes | BaseException:
-        if self._read_bytes < PIECE_BYTES:
+        if self._thread is None and self._read_bytes < PIECE_BYTES:
             piece = self._source.read(PIECE_BYTES)
             self._read_bytes += len(piece)
             return piece
         if self._thread is None:
-            self._thread = threading.Thread(target=self._run, daemon=True)
-            self._thread.start()
+            self._start()
         ahead = self._pieces.get()
         self._room.release()
         return ahead
+
+    def _start(self) -> None:
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
 
     def _run(self) -> None:
         piece: bytes | BaseException = b"."

@@ -29,14 +29,14 @@ class Zstd:
     def __init__(
         self,
         sink: Callable[[Buffer], None],
-        release: Callable[[bytearray], None],
+        release: Callable[[Buffer], None],
         level: int | None = None,
     ) -> None:
         """Take zstd's level, 1 to 22 (0 is its default), or our default; `release` takes blocks."""
         self._sink = sink
         self._release = release
         self._level = DEFAULT_LEVEL if level is None else max(0, min(_MAX_LEVEL, level))
-        self._held: list[bytearray] | None = []
+        self._held: list[Buffer] | None = []
         self._encoder: Any = None
 
     def __enter__(self) -> Self:
@@ -45,7 +45,7 @@ class Zstd:
     def __exit__(self, *_exc: object) -> None:
         self._encoder = None  # ends its threads
 
-    def encode(self, block: bytearray) -> None:
+    def encode(self, block: Buffer) -> None:
         """Take a block; with the first above 4 MiB, the workers start."""
         if self._held is None:
             self._put(block)

@@ -5,7 +5,7 @@ An empty list asks for it to be made when the layer is written.
 
 import os
 
-from builder.layers.members import Members, parse_members
+from builder.layers.members import Listed, Members, parse_members
 
 _FILE = "members"
 
@@ -27,7 +27,7 @@ def keep(directory: str, members: Members) -> None:
         stream.write(members.packed())
 
 
-def listed(directory: str) -> Members | None:
+def listed(directory: str) -> Listed | None:
     """Read the list; None if there is none that is of use."""
     try:
         with open(_path(directory), "rb") as stream:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from builder.errors import KernelError
 from builder.layers.compress import Blob, Compressor, recompress
+from builder.layers.deflate import Known, Recall, deflated
 from builder.layers.stream import BytesSource, decompressed
 from builder.layers.tar import BUFFER_BYTES
 from builder.oci.digest import Digest
@@ -199,3 +200,110 @@ def test_a_block_of_gzip_knows_the_end_of_the_one_before(out: int) -> None:
     different = compressed(out, [start + end + other], "gzip").size_bytes
 
     assert repeated < different - 15_000
+
+
+def recalled(fd: int, pieces: Sequence[bytes], recall: Recall) -> bytes:
+    os.ftruncate(fd, 0)
+    os.lseek(fd, 0, os.SEEK_SET)
+    with Compressor(fd, "gzip", recall=recall) as compressor:
+        for piece in pieces:
+            compressor.write(piece)
+        compressor.finish()
+    return written(fd)
+
+
+def in_blocks(plain: bytes) -> list[bytes]:
+    return [plain[at : at + BUFFER_BYTES] for at in range(0, len(plain), BUFFER_BYTES)]
+
+
+def remembered(plain: bytes, level: int = 3) -> Recall:
+    """Deflate a stream, at another level if what is recalled shall be told from what is not."""
+    blocks = in_blocks(plain)
+    known = {}
+    for number, block in enumerate(blocks):
+        window = blocks[number - 1][-(32 << 10) :] if number else b""
+        is_last = number == len(blocks) - 1
+        known[number] = Known(
+            block, b"".join(deflated(block, level, window, is_last=is_last)), is_last
+        )
+    return known.get
+
+
+CALM = content(BUFFER_BYTES)
+
+
+def varied(marks: Sequence[int], tail: int) -> bytes:
+    """Make a stream of blocks, each with a mark at one of a few places."""
+    blocks = []
+    for mark in marks:
+        block = bytearray(CALM)
+        if mark:
+            at = [0, BUFFER_BYTES // 2, BUFFER_BYTES - 1][mark % 3]
+            block[at] ^= mark
+        blocks.append(bytes(block))
+    return b"".join(blocks) + CALM[:tail]
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    before=st.lists(st.integers(0, 6), min_size=1, max_size=5),
+    now=st.lists(st.integers(0, 6), min_size=1, max_size=5),
+    tail_before=st.sampled_from([0, 0, 1, 5000]),
+    tail=st.sampled_from([0, 0, 1, 5000]),
+    is_whole=st.booleans(),
+)
+def test_what_is_recalled_makes_no_difference(
+    before: list[int], now: list[int], tail_before: int, tail: int, *, is_whole: bool
+) -> None:
+    earlier, plain = varied(before, tail_before), varied(now, tail)
+    pieces = in_blocks(plain) if is_whole else [plain]
+    fd = os.memfd_create("recalled")
+
+    found = recalled(fd, pieces, remembered(earlier))
+
+    compressed(fd, [plain], "gzip")
+    assert found == written(fd)
+    os.close(fd)
+
+
+def test_a_block_is_deflated_anew_only_if_it_or_its_window_differs(out: int) -> None:
+    earlier = content(8 * BUFFER_BYTES + 1000)
+    plain = bytearray(earlier)
+    plain[2 * BUFFER_BYTES + 5] ^= 1
+    plain[5 * BUFFER_BYTES - 5] ^= 1  # in the window of the next
+    recall = remembered(earlier, level=0)
+
+    found = recalled(out, [bytes(plain)], recall)
+
+    assert gzip.decompress(found) == plain
+    known = [recall(number) for number in range(9)]
+    assert [n for n in range(9) if (one := known[n]) and one.packed not in found] == [2, 4, 5]
+
+
+@pytest.mark.parametrize("size", [3 * BUFFER_BYTES, 3 * BUFFER_BYTES + 9])
+def test_the_last_block_is_not_that_of_a_longer_stream(out: int, size: int) -> None:
+    plain = content(size)
+    longer = remembered(plain + CALM)
+
+    found = recalled(out, [plain], longer)
+
+    assert gzip.decompress(found) == plain
+
+
+def test_nothing_new_starts_no_thread(out: int) -> None:
+    plain = content(4 * BUFFER_BYTES)
+    before = threading.active_count()
+    with Compressor(out, "gzip", recall=remembered(plain)) as compressor:
+        compressor.write(plain)
+        during = threading.active_count()
+        blob = compressor.finish()
+
+    assert during == before
+    assert compressor.blocks(blob) is not None
+
+
+@pytest.mark.parametrize("compression", ["zstd", "none"])
+def test_only_gzip_has_blocks_to_recall(out: int, compression: Compression) -> None:
+    with Compressor(out, compression) as compressor:
+        compressor.write(b"content")
+        assert compressor.blocks(compressor.finish()) is None

@@ -13,12 +13,14 @@ class Source:
 
     def __init__(self, pieces: int, error: Exception | None = None) -> None:
         self.asked = 0
+        self.begun = threading.Event()
         self._pieces = pieces
         self._error = error
 
     def read(self, size: int) -> bytes:
         assert size == MIB
         self.asked += 1
+        self.begun.set()
         if self.asked <= self._pieces:
             return bytes([self.asked]) * MIB
         if self._error is not None:
@@ -40,6 +42,15 @@ def test_a_short_stream_starts_no_thread() -> None:
     with Prefetch(Source(0)) as stream:
         assert stream.read(5) == b""
         assert threading.active_count() == before
+
+
+def test_a_long_stream_is_read_before_it_is_asked_for() -> None:
+    source = Source(9)
+    with Prefetch(source, is_long=True) as stream:
+        assert source.begun.wait(20)
+        found = b"".join(iter(lambda: stream.read(MIB), b""))
+
+    assert found == b"".join(bytes([number]) * MIB for number in range(1, 10))
 
 
 def test_an_error_comes_where_it_happened_and_stays() -> None:
