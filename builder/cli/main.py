@@ -5,13 +5,18 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from builder import __version__
 from builder.cli import argv, groups
 from builder.cli.options import Arguments, Command, flag, value
 from builder.cli.session import ReaderGone, Session
+from builder.cli.start import open_standard_streams
 from builder.engine.settings import SYSTEM_ROOT, Settings
 from builder.errors import EXIT_BUG, EXIT_FAILURE, BuilderError, Cancelled, StoreError, render
+
+if TYPE_CHECKING:
+    from builder.engine.forerunner import Forerunner
 
 PROGRAM = Command(
     name="builder",
@@ -31,30 +36,23 @@ _RESOURCE_ERRORS = frozenset(
 )
 
 
-def entry() -> None:
-    """Run as a program, and leave without the interpreter's own slow farewell."""
+def entry(forerunner: "Forerunner | None" = None) -> None:
+    """Run as a program, and leave without the interpreter's own slow farewell.
+
+    The launcher may have started a forerunner of the build that the words ask for.
+    """
     open_standard_streams()
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # no KeyboardInterrupt at any bytecode
-    status = main(sys.argv[1:], os.environ)
+    status = main(sys.argv[1:], os.environ, forerunner)
     os._exit(status)  # nothing of ours is buffered or waits for atexit
 
 
-def open_standard_streams() -> None:
-    """Put /dev/null where a standard stream is closed, lest a file of ours takes its number."""
-    for descriptor in range(3):
-        try:
-            os.fstat(descriptor)
-        except OSError:
-            opened = os.open(os.devnull, os.O_RDWR)
-            if opened != descriptor:
-                os.dup2(opened, descriptor)
-                os.close(opened)
-
-
-def main(words: Sequence[str], environ: Mapping[str, str]) -> int:
+def main(
+    words: Sequence[str], environ: Mapping[str, str], forerunner: "Forerunner | None" = None
+) -> int:
     """Carry out one command line; the exit status."""
-    session = Session(Settings(root=SYSTEM_ROOT), environ)
+    session = Session(Settings(root=SYSTEM_ROOT), environ, forerunner=forerunner)
     try:
         return guarded(session, lambda: _dispatch(session, words))
     finally:

@@ -41,12 +41,17 @@ class Session:
         *,
         stdout: int = STDOUT,
         stderr: int = STDERR,
+        forerunner: "Forerunner | None" = None,
     ) -> None:
-        """Keep the settings; nothing is opened before `engine()`."""
+        """Keep the settings; nothing is opened before `engine()`.
+
+        A forerunner that was started for this command line is left to the command.
+        """
         self.settings = settings
         self.environ = environ
         self.stdout = stdout
         self.stderr = stderr
+        self.forerunner = forerunner
         self.token = CancelToken()
         self.interrupts = Interrupts(self.token)
         self.afterwards = Afterwards()

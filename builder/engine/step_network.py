@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def default_gateway() -> str:
     """Read the host's own IPv4 gateway, empty if it has none."""
-    with open("/proc/net/route", encoding="ascii") as file:
+    with open("/proc/net/route", encoding="utf-8") as file:
         for line in file:
             fields = line.split()
             if len(fields) > _GATEWAY and fields[1] == "0" * 8:

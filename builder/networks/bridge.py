@@ -181,7 +181,7 @@ def _mtu(network: Network) -> int:
     if network.mtu:
         return network.mtu
     try:
-        with open("/proc/net/route", encoding="ascii") as file:
+        with open("/proc/net/route", encoding="utf-8") as file:
             rows = [line.split() for line in file]
     except OSError:
         return 0
@@ -190,11 +190,11 @@ def _mtu(network: Network) -> int:
 
 
 def _enable_forwarding() -> None:
-    with open(_IP_FORWARD, encoding="ascii") as file:
+    with open(_IP_FORWARD, encoding="utf-8") as file:
         if file.read(1) == "1":
             return
     try:
-        with open(_IP_FORWARD, "w", encoding="ascii") as file:
+        with open(_IP_FORWARD, "w", encoding="utf-8") as file:
             file.write("1")
     except OSError as error:
         raise KernelError("write", error.errno or 0, _IP_FORWARD) from None

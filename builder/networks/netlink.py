@@ -297,7 +297,7 @@ class Routes(NetlinkSocket):
 def interface_mtu(name: str) -> int:
     """Read a link's MTU from sysfs; 0 if there is no such link."""
     try:
-        with open(f"/sys/class/net/{name}/mtu", encoding="ascii") as file:
+        with open(f"/sys/class/net/{name}/mtu", encoding="utf-8") as file:
             return int(file.read())
     except OSError:
         return 0

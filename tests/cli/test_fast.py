@@ -1,5 +1,6 @@
 """The answer to an unchanged build: given from the state file, and only while all is as it was."""
 
+import marshal
 import os
 import subprocess
 import sys
@@ -86,6 +87,32 @@ def test_a_changed_file_is_not_overlooked(context: Context) -> None:
 
     assert context.asked() is None
     assert context.build() != context.answer
+
+
+def test_what_changed_last_is_looked_at_first(context: Context) -> None:
+    for number in range(1200):
+        path = context.path / f"d/{number:04d}"
+        path.write_text(f"{number}")
+        os.utime(path, (0, number))
+    newest = context.path / "d/0100"
+    os.utime(newest, (0, 5000))
+    time.sleep(0.05)
+    state = context.base / "state/fast"
+    before = {path.name: path.stat().st_ino for path in state.iterdir()}
+    context.build()
+    deadline = time.monotonic() + 20
+    while before == {path.name: path.stat().st_ino for path in state.iterdir()}:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    (kept,) = (path for path in state.iterdir() if path.name.isalnum())
+
+    files = [path for path, _status in marshal.loads(kept.read_bytes())[3]]
+
+    assert context.asked() is not None
+    assert os.fsencode(newest) in files
+    assert len(files) < 100
+    newest.write_text("changed")
+    assert context.asked() is None
 
 
 def test_new_and_removed_files_are_not_overlooked(context: Context) -> None:

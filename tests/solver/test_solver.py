@@ -130,7 +130,7 @@ def test_an_unchanged_build_executes_nothing() -> None:
 def test_a_step_is_told_to_be_done_when_its_record_is_kept() -> None:
     cache, worker = DictCache(), ScriptedWorker({}, {})
     target = run("make", run("prepare", Vertex(Scratch())))
-    kept: dict[Digest, int] = {}
+    kept: dict[str, int] = {}
 
     def sink(event: Event) -> None:
         if isinstance(event, Finished):

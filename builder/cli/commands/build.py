@@ -99,7 +99,7 @@ COMMAND = Command(
 
 def run(arguments: Arguments, session: Session) -> int:
     """Build, then write what was asked for besides the outputs."""
-    forerunner = _forerunner(arguments, session.settings.root)
+    forerunner = _forerunner(arguments, session)
     from builder.cli.build_request import build_request, progress_kind
 
     request = build_request(arguments, session)
@@ -126,16 +126,32 @@ def run(arguments: Arguments, session: Session) -> int:
         session.afterwards.add(lambda: tidy(session.settings.root))
     if write is not None and is_repeatable:
         session.afterwards.add(write, is_first=True)
+    from builder.cli import bundle
+
+    if bundle.is_missed():
+        session.afterwards.add(_write_bundles)
     return built.status
 
 
-def _forerunner(arguments: Arguments, root: str) -> "Forerunner":
+def _write_bundles() -> None:
+    from builder.cli.bundling import write_elsewhere
+
+    write_elsewhere()
+
+
+def _forerunner(arguments: Arguments, session: Session) -> "Forerunner":
     """Let the Dockerfile be parsed while the rest is loaded: this comes before all that loads."""
     from builder.engine.forerunner import Forerunner
 
     if arguments.flag("check") or arguments.value("call"):
         return Forerunner(None)
-    return Forerunner.start(arguments.words[0], arguments.value("file"), root)
+    task = arguments.words[0], arguments.value("file"), session.settings.root
+    early = session.forerunner
+    if early is not None:
+        if early.is_for(*task):
+            return early
+        early.close()
+    return Forerunner.start(*task)
 
 
 def _set_budget(arguments: Arguments, session: Session) -> None:
