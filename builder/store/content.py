@@ -25,6 +25,8 @@ from builder.store.leases import Leases
 from builder.store.paths import Paths
 
 _DURABLE_MODE = 0o400
+_WRITTEN = 0o200
+"""The bit of the mode that says that a blob is perhaps not on disk."""
 _PIECE_BYTES = 1 << 20
 _SYNC_ONE_BY_ONE = 8
 _counter = count()
@@ -198,17 +200,12 @@ class Content:
 
     def unsynced(self) -> list[Digest]:
         """List the blobs not known to be on disk."""
-        return [digest for digest, _size in self.walk() if self._is_unsynced(digest)]
+        return [digest for digest, status in self._walk() if status.st_mode & _WRITTEN]
 
     def walk(self) -> Iterator[tuple[Digest, int]]:
         """Go through all blobs and their sizes in bytes; what has no digest's name is skipped."""
-        with translated(self._paths.blobs), os.scandir(self._paths.blobs) as entries:
-            for entry in entries:
-                try:
-                    digest = parse_digest(SHA256_PREFIX + entry.name)
-                    yield digest, entry.stat(follow_symlinks=False).st_size
-                except (InvalidImage, FileNotFoundError):
-                    continue
+        for digest, status in self._walk():
+            yield digest, status.st_size
 
     def delete(self, digest: Digest) -> None:
         """Remove a blob that nothing refers to; the caller holds the sweep lock."""
@@ -219,9 +216,18 @@ class Content:
         """Remove a corrupt blob from view."""
         self.delete(digest)
 
+    def _walk(self) -> Iterator[tuple[Digest, os.stat_result]]:
+        with translated(self._paths.blobs), os.scandir(self._paths.blobs) as entries:
+            for entry in entries:
+                try:
+                    digest = parse_digest(SHA256_PREFIX + entry.name)
+                    yield digest, entry.stat(follow_symlinks=False)
+                except (InvalidImage, FileNotFoundError):
+                    continue
+
     def _is_unsynced(self, digest: Digest) -> bool:
         try:
-            return bool(os.stat(self._paths.blob(digest)).st_mode & 0o200)
+            return bool(os.stat(self._paths.blob(digest)).st_mode & _WRITTEN)
         except FileNotFoundError:
             return False
 

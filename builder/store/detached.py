@@ -2,10 +2,11 @@
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 
 from builder.kernel.memory import give_back
 
-_NICE = 10
+_NICE = 19
 _FIRST_OTHER_FD = 3
 _MOST_FDS = 1 << 20
 
@@ -49,4 +50,12 @@ def _let_go() -> None:
         os.dup2(null, fd)
     os.closerange(_FIRST_OTHER_FD, _MOST_FDS)
     os.chdir("/")
+    _stand_back()
+
+
+def _stand_back() -> None:
+    """Let others have the processors first, such as the user's next command."""
     os.nice(_NICE)
+    with suppress(OSError):  # where the kernel gives each session a share of its own
+        with open("/proc/self/autogroup", "w", encoding="utf-8") as file:
+            file.write(str(_NICE))
