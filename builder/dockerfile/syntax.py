@@ -1,27 +1,32 @@
 """The Lark front end: logical lines to plain syntax nodes, by grammar/dockerfile.lark.
 
-Lark costs 30 ms to import, so nothing of it is touched where the nodes of the same text are already
-in the cache directory. What is kept there is JSON, and the compiled grammar; a damaged file is
+Lark costs 30 ms to import and 80 to compile the grammar. So nothing of it is touched where its
+tables, or the nodes of the same text, are already in the cache directory. A damaged file there is
 ignored, and so is one that another user owns or may write.
 """
 
 import json
+import marshal
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from stat import S_ISREG
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from builder.oci.digest import hex_of, key
+from builder.dockerfile.tables import Automaton, Branch, Tables, Token, compiled
+from builder.oci.digest import hex_of, key, sha256
 from builder.values import NamedTuple
 
 if TYPE_CHECKING:
-    from lark import Lark, Token, Tree
+    from lark import Lark
 
 FORMAT = "syntax/2"
+TABLES_FORMAT = "tables/1"
+TABLES_SUFFIX = ".tables"
 MAX_CACHE_BYTES = 64 << 20
 MAX_CACHE_FILES = 64
 _OTHERS_MAY_WRITE = 0o022
+_DIGEST_BYTES = 32
 
 
 class Word(NamedTuple):
@@ -71,34 +76,54 @@ def syntax(lines: Sequence[str], escape: str, cache_dir: str | None) -> tuple[No
 
 
 def _parsed(text: str, escape: str, cache_dir: str | None) -> tuple[Node, ...]:
-    tree = _parser(escape, cache_dir).parse(text)
-    return tuple(_node(child) for child in tree.children if not isinstance(child, str))
+    tree = _automaton(escape, cache_dir).parse(text)
+    if tree is None:  # no line is without a rule; should one be, Lark says where
+        _lark(_grammar(escape)).parse(text)
+        raise ValueError(text)
+    return tuple(_node(child) for child in tree.children if isinstance(child, Branch))
 
 
-def _node(tree: "Tree[Token]") -> Node:
-    tokens = [token for token in tree.children if isinstance(token, str)]
-    start = tokens[0].start_pos or 0
-    words = (Word(token.type, str(token), (token.start_pos or 0) - start) for token in tokens)
-    return Node(str(tree.data), tuple(words))
+def _lark(grammar: str) -> "Lark":
+    import lark
+
+    return lark.Lark(grammar, parser="lalr", lexer="contextual", maybe_placeholders=False)
+
+
+def _node(branch: Branch) -> Node:
+    tokens = [child for child in branch.children if isinstance(child, Token)]
+    first = tokens[0].start
+    return Node(branch.rule, tuple(Word(kind, text, at - first) for kind, text, at in tokens))
 
 
 @cache
-def _parser(escape: str, cache_dir: str | None) -> "Lark":
-    import lark
+def _automaton(escape: str, cache_dir: str | None) -> Automaton:
+    """Give the automaton of the grammar, from tables that are kept if there are any."""
+    grammar = _grammar(escape)
+    if cache_dir is None:
+        return Automaton(compiled(grammar))
+    path = f"{cache_dir}/{hex_of(key(TABLES_FORMAT, grammar))}{TABLES_SUFFIX}"
+    tables = _kept_tables(path)
+    if tables is None:
+        tables = compiled(grammar)
+        plain: Any = tuple(tables)
+        content = marshal.dumps(plain)
+        _replace(path, sha256(content).digest() + content)
+    return Automaton(tables)
 
-    grammar = _grammar_text().replace("\\\\", "`") if escape == "`" else _grammar_text()
-    path = None
-    if cache_dir is not None:
-        path = f"{cache_dir}/{hex_of(key('grammar/1', grammar, lark.__version__))}.lark"
-        try:
-            with _own_file(path) as stream:
-                return lark.Lark.load(stream)
-        except Exception:  # noqa: BLE001, S110 - whatever is wrong with the file, it is made again
-            pass
-    parser = lark.Lark(grammar, parser="lalr", lexer="contextual", maybe_placeholders=False)
-    if path is not None:
-        _replace(path, parser.save)
-    return parser
+
+def _kept_tables(path: str) -> Tables | None:
+    try:
+        with _own_file(path) as stream:
+            content = stream.read(MAX_CACHE_BYTES)
+    except OSError:
+        return None
+    if content[:_DIGEST_BYTES] != sha256(content[_DIGEST_BYTES:]).digest():
+        return None
+    return Tables(*marshal.loads(content[_DIGEST_BYTES:]))  # noqa: S302 - ours, and whole
+
+
+def _grammar(escape: str) -> str:
+    return _grammar_text().replace("\\\\", "`") if escape == "`" else _grammar_text()
 
 
 def _grammar_text() -> str:
@@ -140,11 +165,10 @@ def _own_file(path: str) -> BinaryIO:
 
 
 def _keep(path: str, nodes: tuple[Node, ...]) -> None:
-    content = json.dumps(nodes, separators=(",", ":")).encode()
-    _replace(path, lambda stream: stream.write(content))
+    _replace(path, json.dumps(nodes, separators=(",", ":")).encode())
 
 
-def _replace(path: str, write: Callable[[BinaryIO], object]) -> None:
+def _replace(path: str, content: bytes) -> None:
     """Write a cache file by renaming; a cache that cannot be written is no failure."""
     temporary = f"{path}.{os.getpid()}"
     directory = os.path.dirname(path)
@@ -153,16 +177,20 @@ def _replace(path: str, write: Callable[[BinaryIO], object]) -> None:
         _make_room(directory)
         fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with os.fdopen(fd, "wb") as stream:
-            write(stream)
+            stream.write(content)
         os.replace(temporary, path)
     except OSError:
         return
 
 
 def _make_room(directory: str) -> None:
-    """Delete the oldest half of the files once there are many."""
+    """Delete the oldest half of the nodes once there are many."""
     with os.scandir(directory) as entries:
-        files = [(entry.stat(follow_symlinks=False).st_mtime_ns, entry.path) for entry in entries]
+        files = [
+            (entry.stat(follow_symlinks=False).st_mtime_ns, entry.path)
+            for entry in entries
+            if not entry.name.endswith(TABLES_SUFFIX)
+        ]
     if len(files) >= MAX_CACHE_FILES:
         for _mtime_ns, path in sorted(files)[: len(files) // 2]:
             os.unlink(path)

@@ -1,5 +1,6 @@
 """Build: from a request to exported images. The order of the steps is the order of the file."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TYPE_CHECKING
@@ -175,8 +176,8 @@ class Build:
         with reported(self._sink, "[internal] load build definition from Dockerfile"):
             forerunner = self._engine.forerunner
             inputs = open_inputs(self._request, self._engine.store, self._stack, STDIN, forerunner)
-            if forerunner.is_at_work:
-                self._engine.zygote.wake()  # a new text will have steps to run
+            if len(os.sched_getaffinity(0)) > 1:
+                self._engine.zygote.wake()  # a step may run, and nothing waits for this
             forerunner.wait()
             parsed = parse(inputs.dockerfile, cache_dir=self._engine.store.path(PARSED))
         return inputs, parsed

@@ -1,9 +1,9 @@
 """The forerunner: a process that parses and looks around while this one loads the engine.
 
-Lark takes as long to load as all the rest. The forerunner leaves the syntax nodes where the build
-looks for them first, and then it is a scout in the context (`scout`). The build does for itself
-what is not there in time; nor does a wrong guess of Dockerfile or context do any harm. It is forked
-when what both processes need is loaded, and no more; only built-in modules are used until then.
+It leaves the syntax nodes where the build looks for them first, and then it is a scout in the
+context (`scout`). The build does for itself what is not there in time; nor does a wrong guess of
+Dockerfile or context do any harm. It is forked when what both processes need is loaded, and no
+more; only built-in modules are used until then.
 """
 
 import posix

@@ -56,6 +56,6 @@ def _let_go() -> None:
 def _stand_back() -> None:
     """Let others have the processors first, such as the user's next command."""
     os.nice(_NICE)
-    with suppress(OSError):  # where the kernel gives each session a share of its own
-        with open("/proc/self/autogroup", "w", encoding="utf-8") as file:
-            file.write(str(_NICE))
+    # Where the kernel gives each session a share of its own, this is the one that counts.
+    with suppress(OSError), open("/proc/self/autogroup", "w", encoding="utf-8") as file:
+        file.write(str(_NICE))
