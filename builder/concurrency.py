@@ -126,10 +126,14 @@ class Task:
             self._error = error
         self._running.release()
 
-    def result(self) -> Any:
-        """Wait, then return the result or raise the exception."""
+    def wait(self) -> None:
+        """Wait until the call has been made, whatever came of it."""
         with self._running:
             pass
+
+    def result(self) -> Any:
+        """Wait, then return the result or raise the exception."""
+        self.wait()
         if self._error is not None:
             raise self._error
         return self._result

@@ -14,6 +14,7 @@ from builder.engine import options
 from builder.engine.accounting import Accounting
 from builder.engine.assemble import Solved, image_result
 from builder.engine.bases import BaseImages
+from builder.engine.early_layers import EarlyLayers
 from builder.engine.forerunner import PARSED
 from builder.engine.head_start import head_start
 from builder.engine.inputs import Inputs, open_inputs, save_memos
@@ -238,7 +239,10 @@ class Build:
     def _solve(
         self, lowered: dict[Platform, Lowered], bench: Bench, account: Accounting
     ) -> list[Solved]:
-        account.worker = Worker(bench)
+        early = self._stack.enter_context(
+            EarlyLayers(self._engine.store, self._early_output(), lowered.values())
+        )
+        account.worker = Worker(bench, early.begin)
         account.solver = solver = Solver(
             self._observer.noting(account.cache),
             account.worker,
@@ -250,6 +254,7 @@ class Build:
         results = dict(
             zip(map(id, wanted), solver.solve([one.root for one in wanted]), strict=True)
         )
+        early.wait()
         snapshots = self._engine.store.snapshots
         solved = []
         for platform, one in lowered.items():
@@ -258,6 +263,12 @@ class Build:
             root = None if is_empty else snapshots.get(result.snapshot)  # type: ignore[union-attr,arg-type]
             solved.append(Solved(platform, one, root))
         return solved
+
+    def _early_output(self) -> Output | None:
+        """Give the output for which layers are written early: a pushed one sends them meanwhile."""
+        outputs = [one for one in self._outputs() if one.needs_layers]
+        is_simple = not self._request.is_squashed and not any(one.is_pushed for one in outputs)
+        return outputs[0] if outputs and is_simple else None
 
     def _needs_roots(self) -> bool:
         return any(output.needs_root for output in self._outputs())

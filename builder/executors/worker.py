@@ -1,7 +1,8 @@
 """The solver's worker: sends each operation to its executor, and hashes what others read."""
 
 import threading
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 
 from builder.concurrency import CancelToken
 from builder.executors.bench import Bench
@@ -19,9 +20,17 @@ MAX_LISTED = 4000
 class Worker:
     """Executes the vertices of one build at its bench."""
 
-    def __init__(self, bench: Bench) -> None:
-        """Start with nothing hashed."""
+    def __init__(
+        self,
+        bench: Bench,
+        follow: Callable[[Vertex, int | None, float], None] = lambda *_result: None,
+    ) -> None:
+        """Start with nothing hashed.
+
+        `follow` is told what each vertex came to, and how many seconds that took.
+        """
         self._bench = bench
+        self._follow = follow
         self._contents: dict[tuple[int, Sequence[Selector]], Digest] = {}
         self._lock = threading.Lock()
         self.briefs: dict[Digest, Briefs] = {}
@@ -72,7 +81,10 @@ class Worker:
         """Do what the vertex says; where one step runs, others are likely to."""
         if not isinstance(vertex.op, Image | Scratch):
             self._bench.zygote.wake()
-        return Result(_UNSET, self._snapshot(vertex, inputs, token))
+        began_s = time.monotonic()
+        snapshot = self._snapshot(vertex, inputs, token)
+        self._follow(vertex, snapshot, time.monotonic() - began_s)
+        return Result(_UNSET, snapshot)
 
     def _snapshot(self, vertex: Vertex, inputs: Sequence[Result], token: CancelToken) -> int | None:
         """Send an operation to its executor, which loads now: most builds need few of them."""

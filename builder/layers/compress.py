@@ -64,11 +64,14 @@ class Compressor:
         level: int | None = None,
         *,
         recall: Recall | None = None,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         """Compress at a level on the scale of the format, or at our choice.
 
-        What `recall` knows of a gzip blob is not deflated again.
+        What `recall` knows of a gzip blob is not deflated again. `check` is called now and then,
+        and may raise.
         """
+        self._check = check
         self._out_fd = out_fd
         self._level = level
         self._block: bytes | bytearray = bytearray(_FIRST_BYTES)
@@ -149,6 +152,7 @@ class Compressor:
 
     def _hand_on(self) -> None:
         """Encode a whole block, which was held until now: it could have been the last."""
+        self._check()
         block, self._block = self._block, b""
         self._encoder.encode(block)
         self._take(block)

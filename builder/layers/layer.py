@@ -23,13 +23,15 @@ def write_layer(
     userxattr: bool = False,
     max_mtime_s: int | None = None,
     members: Members | None = None,
+    check: Callable[[], None] = lambda: None,
 ) -> Blob:
     """Write what an upper directory changed over its lowers (top first) as a blob, and name it.
 
     `max_mtime_s` is the latest time that a member may have; later ones are set to it. What is
-    written is noted in `members`. The output's descriptor stays open and is not synced.
+    written is noted in `members`. The output's descriptor stays open and is not synced. `check` is
+    called now and then, and may raise.
     """
-    with Compressor(out_fd, compression, level) as compressor:
+    with Compressor(out_fd, compression, level, check=check) as compressor:
         found = changes(upper, lowers, userxattr=userxattr)
         write_changes(found, compressor.write, max_mtime_s, copy=compressor.copy, members=members)
         blob = compressor.finish()

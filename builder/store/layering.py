@@ -26,6 +26,8 @@ class LayerBlob(NamedTuple):
     content: Content
     compression: Compression
     level: int | None
+    check: Callable[[], None] = lambda: None
+    """Called now and then; it may raise."""
 
     def write(self, find: Callable[[Snapshot], Layer | None]) -> Blob:
         """Write the blob; `find` looks for one of another snapshot."""
@@ -51,6 +53,7 @@ class LayerBlob(NamedTuple):
                 level=self.level,
                 userxattr=self.snapshots.userxattr,
                 members=members,
+                check=self.check,
             )
             ingest.commit(blob.digest, blob.size_bytes, is_verified=True)
         if members is not None:

@@ -114,7 +114,7 @@ class Layers:
             return found
         with self._locks.held(f"layer {snapshot.origin}", token=token):
             found = self._found(snapshot, compression, level)
-            return found or self._write(snapshot, compression, level)
+            return found or self._write(snapshot, compression, level, token)
 
     def ensure_all(
         self,
@@ -165,10 +165,17 @@ class Layers:
         diff_id = self.diff_id(snapshot)
         return None if diff_id is None else self.find_diff(diff_id, compression, level)
 
-    def _write(self, snapshot: Snapshot, compression: Compression, level: int | None) -> Layer:
+    def _write(
+        self,
+        snapshot: Snapshot,
+        compression: Compression,
+        level: int | None,
+        token: CancelToken | None,
+    ) -> Layer:
         from builder.store.layering import LayerBlob  # the compressors cost 3 ms
 
-        writing = LayerBlob(snapshot, self._snapshots, self._content, compression, level)
+        check = (lambda: None) if token is None else token.check
+        writing = LayerBlob(snapshot, self._snapshots, self._content, compression, level, check)
         blob = writing.write(self.find)
         media_type = layer_media_type(compression)
         layer = Layer(blob.diff_id, Descriptor(media_type, blob.digest, blob.size_bytes))
