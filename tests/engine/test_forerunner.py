@@ -13,6 +13,7 @@ from builder.ignore import IgnoreMatcher
 from builder.layers.context import ContextTree
 from builder.layers.memo import Memo
 from builder.source import Source
+from tests.children import children
 
 TEXT = "FROM busybox\nRUN echo hi\n"
 
@@ -115,6 +116,7 @@ def test_a_large_context_is_listed_when_the_text_is_parsed(context: str, tmp_pat
     path.parent.mkdir()
     path.write_bytes(digested(context).packed())
     memo, version = read_memo(str(path))
+    before = children()
     forerunner = Forerunner.start(context, None, str(tmp_path / "state"))
     findings = Findings(forerunner.scout_fd, memo, version)
 
@@ -126,8 +128,7 @@ def test_a_large_context_is_listed_when_the_text_is_parsed(context: str, tmp_pat
     assert not forerunner.is_at_work
     assert forerunner.since_ns <= time.time_ns()
     forerunner.close()
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
+    assert children() == before
 
 
 def digested(context: str) -> Memo:
@@ -139,11 +140,11 @@ def digested(context: str) -> Memo:
 
 
 def test_closing_ends_it_at_once_and_may_be_repeated(context: str, tmp_path: Path) -> None:
+    before = children()
     forerunner = Forerunner.start(context, None, str(tmp_path / "state"))
 
     forerunner.close()
     forerunner.close()
 
     assert not forerunner.is_at_work
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
+    assert children() == before
