@@ -11,14 +11,11 @@ import os
 from collections.abc import Sequence
 from functools import cache
 from stat import S_ISREG
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
-from builder.dockerfile.tables import Automaton, Branch, Tables, Token, compiled
+from builder.dockerfile.tables import Automaton, Branch, Tables, Token, compiled, larks_own
 from builder.oci.digest import hex_of, key, sha256
 from builder.values import NamedTuple
-
-if TYPE_CHECKING:
-    from lark import Lark
 
 FORMAT = "syntax/2"
 TABLES_FORMAT = "tables/1"
@@ -78,15 +75,9 @@ def syntax(lines: Sequence[str], escape: str, cache_dir: str | None) -> tuple[No
 def _parsed(text: str, escape: str, cache_dir: str | None) -> tuple[Node, ...]:
     tree = _automaton(escape, cache_dir).parse(text)
     if tree is None:  # no line is without a rule; should one be, Lark says where
-        _lark(_grammar(escape)).parse(text)
+        larks_own(_grammar(escape)).parse(text)
         raise ValueError(text)
     return tuple(_node(child) for child in tree.children if isinstance(child, Branch))
-
-
-def _lark(grammar: str) -> "Lark":
-    import lark
-
-    return lark.Lark(grammar, parser="lalr", lexer="contextual", maybe_placeholders=False)
 
 
 def _node(branch: Branch) -> Node:

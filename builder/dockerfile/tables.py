@@ -8,9 +8,12 @@ nothing.
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from builder.values import NamedTuple
+
+if TYPE_CHECKING:
+    from lark import Lark
 
 _END = "$END"
 _PLAIN, _INLINED, _REPLACED = range(3)
@@ -52,7 +55,7 @@ def compiled(grammar: str) -> Tables:
     """
     import lark
 
-    parser = lark.Lark(grammar, parser="lalr", lexer="contextual", maybe_placeholders=False)
+    parser = larks_own(grammar)
     content, memo = parser.memo_serialize([lark.lexer.TerminalDef, lark.grammar.Rule])
     table = content["parser"]["parser"]
     rules = {number: rule for number, rule in memo.items() if rule["__type__"] == "Rule"}
@@ -74,6 +77,13 @@ def compiled(grammar: str) -> Tables:
         names[table["start_states"]["start"]],
         names[table["end_states"]["start"]],
     )
+
+
+def larks_own(grammar: str) -> "Lark":
+    """Let Lark make the parser that the tables are taken from."""
+    import lark
+
+    return lark.Lark(grammar, parser="lalr", lexer="contextual", maybe_placeholders=False)
 
 
 def _precedence(terminal: Any) -> tuple[Any, ...]:

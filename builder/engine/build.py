@@ -1,6 +1,5 @@
 """Build: from a request to exported images. The order of the steps is the order of the file."""
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TYPE_CHECKING
@@ -15,7 +14,7 @@ from builder.engine.accounting import Accounting
 from builder.engine.assemble import Solved, image_result
 from builder.engine.bases import BaseImages
 from builder.engine.early_layers import EarlyLayers
-from builder.engine.forerunner import PARSED
+from builder.engine.forerunner import PARSED, is_processor_spare
 from builder.engine.head_start import head_start
 from builder.engine.inputs import Inputs, open_inputs, save_memos
 from builder.engine.observer import Observer
@@ -177,7 +176,7 @@ class Build:
         with reported(self._sink, "[internal] load build definition from Dockerfile"):
             forerunner = self._engine.forerunner
             inputs = open_inputs(self._request, self._engine.store, self._stack, STDIN, forerunner)
-            if len(os.sched_getaffinity(0)) > 1:
+            if is_processor_spare():
                 self._engine.zygote.wake()  # a step may run, and nothing waits for this
             forerunner.wait()
             parsed = parse(inputs.dockerfile, cache_dir=self._engine.store.path(PARSED))

@@ -6,12 +6,12 @@ its layer is all that is left to write. Whether the build succeeds is not known 
 written in vain is part of the cache.
 """
 
-import os
 from collections.abc import Iterable
 from typing import Self
 
 from builder.concurrency import CancelToken, Pool, Task
 from builder.dockerfile.lower import Lowered
+from builder.engine.forerunner import is_processor_spare
 from builder.exporters.output import Output
 from builder.graph.vertex import Vertex
 from builder.oci.media import Compression
@@ -37,7 +37,7 @@ class EarlyLayers:
         self._compression: Compression = "gzip"
         self._level: int | None = None
         self._wanted: frozenset[Vertex] = frozenset()
-        if output is not None and len(os.sched_getaffinity(0)) > 1:
+        if output is not None and is_processor_spare():
             self._compression = output.compression or "gzip"
             self._level = output.compression_level
             self._wanted = frozenset(v for one in lowered for v in one.layers[:-1])

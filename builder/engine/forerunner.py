@@ -60,7 +60,7 @@ class Forerunner:
         """
         path = _path(context, dockerfile)
         task = _task(path, context, root)
-        if path is None or len(posix.sched_getaffinity(0)) == 1 or not S_ISDIR(_mode(root)):
+        if path is None or not is_processor_spare() or not S_ISDIR(_mode(root)):
             return cls(None, task)
         __import__(WANTED_BY_BOTH)
         parsing_fd, end_fd = posix.pipe2(posix.O_CLOEXEC)
@@ -120,6 +120,11 @@ class Forerunner:
 
 
 NONE = Forerunner(None)
+
+
+def is_processor_spare() -> bool:
+    """Whether anything can run beside this process."""
+    return len(posix.sched_getaffinity(0)) > 1
 
 
 def _path(context: str, dockerfile: str | None) -> str | None:

@@ -43,7 +43,7 @@ def scout(
     """List what the memo knows of a context, from its end; raise OSError or KernelError."""
     memo, version = read_memo(memo_path(root, context))
     folders = list(memo.paths())
-    if sum(len(known.contents) for _, known in folders) < _FEW_FILES * 32:
+    if sum(known.files for _, known in folders) < _FEW_FILES:
         return
     root_fd = os.open(context, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     _tell(out_fd, (version,))

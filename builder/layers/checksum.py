@@ -17,7 +17,7 @@ from builder.kernel.xattr import Attributes, get_all, portable
 from builder.layers.brief import packed_brief
 from builder.layers.folder import packed_status
 from builder.layers.memo import UNKNOWN, content_digest, is_settled, is_unchanged, now_ns
-from builder.layers.names import joined
+from builder.layers.names import encoded, joined
 from builder.layers.tree import Compile, Matcher, Node, Tree, Visit
 from builder.oci.digest import Digest, Field, digest_of, key, sha256
 from builder.text import nearest
@@ -148,7 +148,7 @@ class Checksums:
             for visit in self.tree.walk(top, exclude)
         )
         while batch := tuple(islice(described, _BATCH)):
-            names = os.fsencode("\0".join([path for path, _ in batch]))
+            names = encoded([path for path, _ in batch])
             yield b"%d %d:" % (len(batch), len(names))
             yield names
             yield b"".join([record for _, record in batch])

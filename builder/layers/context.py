@@ -12,7 +12,7 @@ from builder.layers.brief import packed_brief
 from builder.layers.checksum import Checksums, Firsts
 from builder.layers.folder import Folder, packed_status
 from builder.layers.memo import UNKNOWN, Known, Memo, Part
-from builder.layers.names import joined
+from builder.layers.names import encoded, joined
 from builder.layers.tree import Compile, Matcher, Node, Tree, Visit
 from builder.oci.digest import sha256
 from builder.values import NamedTuple
@@ -50,7 +50,7 @@ class ContextTree(Checksums):
         ignore = compile_patterns(patterns) if patterns else None
         tree = Tree(root_fd, ignore=ignore, early=early)
         super().__init__(root_fd, compile_patterns=compile_patterns, tree=tree)
-        self._view = sha256("\0".join(patterns).encode("utf-8", "surrogateescape")).digest()
+        self._view = sha256(encoded(patterns)).digest()
         self._memo = memo if memo is not None else Memo()
         self._parts: dict[str, Part] = {}
         self._remembered: dict[str, dict[tuple[bytes, bytes], bytes]] = {}
@@ -148,7 +148,7 @@ class ContextTree(Checksums):
                 files.append((name, mode, self._digest_of(visit)))
         finally:
             os.close(dir_fd)
-        names = os.fsencode("\0".join([name for name, _, _ in files]))
+        names = encoded([name for name, _, _ in files])
         head = b"%d %d:" % (len(files), len(names))
         digest = sha256(b"".join([head, names, *records])).digest()
         part = Part(digest, b"", tuple(below), len(files), packed_brief(files))

@@ -9,7 +9,7 @@ import struct
 from collections.abc import Mapping
 from stat import S_ISDIR, S_ISLNK, S_ISREG
 
-from builder.layers.names import bytewise
+from builder.layers.names import bytewise, decoded, encoded
 
 _STATUS = struct.Struct("<IQqqQ")
 STATUS_BYTES = _STATUS.size
@@ -65,7 +65,7 @@ class Folder:
     def listing(self, device: int) -> Listing:
         """Give names with statuses; `device` is what of these is not packed."""
         if self._found is None:
-            names = os.fsdecode(self.names).split("\0") if self.names else []
+            names = decoded(self.names)
             statuses = (_unpacked(one, device) for one in _STATUS.iter_unpack(self.statuses))
             self._found = dict(zip(names, statuses, strict=True))
         return self._found
@@ -80,7 +80,7 @@ class Folder:
     def _pack(self) -> tuple[bytes, bytes]:
         if self._packed is None:
             assert self._found is not None  # noqa: S101 - narrows the type
-            names = os.fsencode("\0".join(self._found))
+            names = encoded(self._found)
             self._packed = names, b"".join(map(packed_status, self._found.values()))
         return self._packed
 

@@ -12,7 +12,8 @@ from stat import S_IFDIR, S_IFMT, S_ISDIR, S_ISLNK, S_ISREG
 
 from builder.layers.checksum import Checksums
 from builder.layers.context import ContextTree
-from builder.layers.names import joined
+from builder.layers.memo import UNKNOWN
+from builder.layers.names import encoded, joined
 from builder.layers.newfile import Metadata
 from builder.layers.sealed import sealed, unsealed
 from builder.layers.tree import Matcher, Node
@@ -22,11 +23,10 @@ from builder.values import NamedTuple
 _RECORD = struct.Struct("<32sIIIq")
 _MODE = struct.Struct("<32xI")
 ODD = b"\xff" * _RECORD.size
-_NO_CONTENT = bytes(32)
 _MAGIC = b"made3\0\0\0"
 
 
-class Folder(NamedTuple):
+class Recorded(NamedTuple):
     """The records of one directory."""
 
     state: bytes
@@ -42,7 +42,7 @@ class Made:
     def __init__(self, packed: bytes = b"") -> None:
         """Read what `packed` wrote; anything else counts as empty."""
         rows = unsealed(_MAGIC, packed) or ()
-        self.folders = {path: Folder(*fields) for path, *fields in rows}
+        self.folders = {path: Recorded(*fields) for path, *fields in rows}
         self.has_odd = False
         self._records: dict[str, bytes] | None = None
 
@@ -73,8 +73,8 @@ class Made:
 
     def add(self, directory: str, state: bytes, records: dict[str, bytes]) -> None:
         """Add the records of a directory, by name."""
-        names = os.fsencode("\0".join(records))
-        self.folders[directory] = Folder(state, names, b"".join(records.values()))
+        rows = b"".join(records.values())
+        self.folders[directory] = Recorded(state, encoded(records), rows)
         self.has_odd = self.has_odd or ODD in records.values()
 
     def packed(self) -> bytes:
@@ -156,7 +156,7 @@ class _Recorder:
             known = self._source.hashed_content(path) if status.st_nlink == 1 else None
             content = None if known is None else known[1]
         elif S_ISDIR(mode):
-            content = _NO_CONTENT
+            content = UNKNOWN
         elif S_ISLNK(mode):
             content = sha256(os.fsencode(self._source.tree.link(path))).digest()
         if content is None:

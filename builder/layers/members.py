@@ -10,6 +10,7 @@ from array import array
 from collections.abc import Callable
 
 from builder.layers.blocks import Blocks
+from builder.layers.names import encoded
 from builder.layers.sealed import sealed, unsealed
 from builder.layers.tar import BLOCK_BYTES, Entry, deleted_name
 
@@ -58,7 +59,7 @@ class Members:
     def _flush(self) -> None:
         if self._names:
             self._names.append("")
-            self._parts.append(os.fsencode("\0".join(self._names)))
+            self._parts.append(encoded(self._names))
             self._names = []
 
 

@@ -73,6 +73,11 @@ class Known(NamedTuple):
         """Whether the directory still is what it was."""
         return self.statuses == folder.statuses and self.names == folder.names
 
+    @property
+    def files(self) -> int:
+        """How many files there are."""
+        return len(self.contents) // len(UNKNOWN)
+
     def digests(self) -> dict[tuple[bytes, bytes], bytes]:
         """Give what is known of contents, by name and packed status."""
         found = {}
@@ -108,13 +113,13 @@ class Memo:
     def packed(self) -> bytes:
         """Pack what was used or added, and before it the latest of the rest."""
         used = list(self._used.items())
-        count = sum(_count(known) for _path, known in used)
+        count = sum(known.files + 1 for _path, known in used)
         left = min(_MAX_FILES, 2 * count + _KEPT_UNUSED) - count
         kept = []
         for path, known in reversed(self._known.items()):
             if path in self._used:
                 continue
-            left -= _count(known)
+            left -= known.files + 1
             if left < 0:
                 break
             kept.append((path, known))
@@ -123,10 +128,6 @@ class Memo:
             for path, known in (*reversed(kept), *used)
         ]
         return sealed(_MAGIC, rows)
-
-
-def _count(known: Known) -> int:
-    return len(known.contents) // len(UNKNOWN) + 1
 
 
 def content_digest(fd: int, size_bytes: int) -> bytes:

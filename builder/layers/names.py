@@ -20,9 +20,19 @@ def joined(directory: str, name: str) -> str:
     return f"{directory}/{name}" if directory else name
 
 
+def encoded(names: Iterable[str]) -> bytes:
+    """Write names in one piece, separated by NUL."""
+    return os.fsencode("\0".join(names))
+
+
+def decoded(content: bytes) -> list[str]:
+    """Read what `encoded` wrote."""
+    return os.fsdecode(content).split("\0") if content else []
+
+
 def packed_names(names: Iterable[str]) -> bytes:
     """Write names down, for records of one size each to follow."""
-    packed = os.fsencode("\0".join(names))
+    packed = encoded(names)
     return b"%d\n%b" % (len(packed), packed)
 
 
@@ -32,7 +42,7 @@ def split_names(content: bytes) -> tuple[list[str], bytes] | None:
     if not head.isdigit():
         return None
     packed, records = rest[: int(head)], rest[int(head) :]
-    return os.fsdecode(packed).split("\0") if packed else [], records
+    return decoded(packed), records
 
 
 def is_in(directory: str, path: str) -> bool:

@@ -87,19 +87,13 @@ def test_a_spliced_layer_is_that_of_the_corrected_tree(
     new = {path: file for path, file in new.items() if _has_directory(path, new)}
     new = dict(sorted(new.items(), key=lambda pair: pair[0].count("/")))
     assume(all(new[path].kind == old[path].kind for path in new if path in old))
-    for name, tree in (("old", old), ("new", new)):
-        (base / name).mkdir()
-        make(base / name, tree)
-    (base / "patch").mkdir()
-    make_patch(base / "patch", old, new)
-    _, members, digest = layer(base / "old", base / "old.gz")
-    expected, expected_members, _ = layer(base / "new", base / "new.gz")
+    site = Site.of(base, old, new)
 
-    assert can_splice(str(base / "patch"), [], members, userxattr=False)
-    found, found_members = spliced(base / "patch", base / "old.gz", members, digest)
+    assert can_splice(str(base / "patch"), [], site.members, userxattr=False)
+    found, found_members = site.spliced()
 
-    assert found == expected
-    assert everything(found_members) == everything(expected_members)
+    assert found == site.expected
+    assert everything(found_members) == everything(site.expected_members)
 
 
 def _has_directory(path: str, tree: Tree) -> bool:
@@ -116,16 +110,11 @@ def test_a_layer_of_many_pieces_is_spliced(tmp_path: Path) -> None:
     old = {"a": big, "d": File("dir"), **{f"d/{n}": File(content=b"%d" % n) for n in range(3000)}}
     new = {**old, "d/1500": File(content=b"x" * 10_000), "z": big}
     del new["d/7"]
-    for name, tree in (("old", old), ("new", new)):
-        (tmp_path / name).mkdir()
-        make(tmp_path / name, tree)
-    (tmp_path / "patch").mkdir()
-    make_patch(tmp_path / "patch", old, new)
-    _, members, digest = layer(tmp_path / "old", tmp_path / "old.gz")
+    site = Site.of(tmp_path, old, new)
 
-    found, _ = spliced(tmp_path / "patch", tmp_path / "old.gz", members, digest)
+    found, _ = site.spliced()
 
-    assert found == layer(tmp_path / "new", tmp_path / "new.gz")[0]
+    assert found == site.expected
 
 
 class Site(NamedTuple):
