@@ -5,7 +5,8 @@ directory is.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from itertools import count
 
 from builder.kernel import libc, writeback
@@ -17,22 +18,35 @@ _syncfs = libc.Function(libc.address("syncfs"))
 
 def write(path: str, content: bytes, *, mode_bits: int = 0o600, is_durable: bool = True) -> None:
     """Replace a file as a whole; without `is_durable` a power cut may still bring back the old."""
+    with replaced(path, content, mode_bits=mode_bits) as beside:
+        if is_durable:
+            sync_files([beside])
+    if is_durable:
+        sync_directory(os.path.dirname(path))
+
+
+@contextmanager
+def replaced(path: str, content: bytes, *, mode_bits: int = 0o600) -> Iterator[str]:
+    """Write a file beside, lend its path, and replace a file by it if the block succeeds.
+
+    To sync it is for the block; to sync the directory, for what comes after.
+    """
     with translated(path):
-        beside = _beside(path, content, mode_bits, is_durable=is_durable)
+        beside = _beside(path, content, mode_bits)
         try:
+            yield beside
             os.rename(beside, path)
-        except OSError:
+        except BaseException:
             os.unlink(beside)
             raise
-        if is_durable:
-            sync_directory(os.path.dirname(path))
 
 
 def create(path: str, content: bytes, *, mode_bits: int = 0o600) -> None:
     """Make a file durably unless there is one: of several who try, one wins."""
     with translated(path):
-        beside = _beside(path, content, mode_bits, is_durable=True)
+        beside = _beside(path, content, mode_bits)
         try:
+            sync_files([beside])
             os.link(beside, path)
         except FileExistsError:
             pass
@@ -41,13 +55,11 @@ def create(path: str, content: bytes, *, mode_bits: int = 0o600) -> None:
         sync_directory(os.path.dirname(path))
 
 
-def _beside(path: str, content: bytes, mode_bits: int, *, is_durable: bool) -> str:
+def _beside(path: str, content: bytes, mode_bits: int) -> str:
     beside = f"{path}.{os.getpid()}-{next(_counter)}"
     fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode_bits)
     try:
         write_all(fd, content)
-        if is_durable:
-            os.fdatasync(fd)
     except BaseException:
         os.unlink(beside)
         raise
@@ -109,6 +121,16 @@ def sync_files(paths: Sequence[str]) -> None:
                 os.fdatasync(fd)
     finally:
         for fd in fds:
+            os.close(fd)
+
+
+def write_back(path: str) -> None:
+    """Write out the bytes of a file, if it is there. It is not durable by that."""
+    with suppress(FileNotFoundError):
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            writeback.finish(fd)
+        finally:
             os.close(fd)
 
 

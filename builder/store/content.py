@@ -177,18 +177,30 @@ class Content:
         finally:
             os.close(fd)
 
-    def flush(self, digests: Iterable[Digest]) -> None:
-        """Make blobs durable; absent ones are skipped, and durable ones cost one look each."""
+    def flush(self, digests: Iterable[Digest], *, beside: str | None = None) -> None:
+        """Make blobs durable; absent ones are skipped, and durable ones cost one look each.
+
+        A file that lies `beside` becomes so with them.
+        """
         with translated(self._paths.blobs):
             unsynced = [digest for digest in dict.fromkeys(digests) if self._is_unsynced(digest)]
-            if not unsynced:
-                return
+            paths = [self._paths.blob(digest) for digest in unsynced]
+            if beside is not None:
+                paths.append(beside)
             if len(unsynced) > _SYNC_ONE_BY_ONE:
                 atomic.syncfs(self._paths.blobs)
             else:
-                atomic.sync_files([self._paths.blob(digest) for digest in unsynced])
-                atomic.sync_directory(self._paths.blobs)
+                atomic.sync_files(paths)
+                if unsynced:
+                    atomic.sync_directory(self._paths.blobs)
             self.mark_durable(unsynced)
+
+    def write_back(self, digests: Iterable[Digest]) -> None:
+        """Write out the bytes of blobs, which makes a later `flush` short; skip absent ones."""
+        with translated(self._paths.blobs):
+            for digest in dict.fromkeys(digests):
+                if self._is_unsynced(digest):
+                    atomic.write_back(self._paths.blob(digest))
 
     def mark_durable(self, digests: Iterable[Digest]) -> None:
         """Note that blobs are on disk: call it only after that is so."""

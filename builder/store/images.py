@@ -1,9 +1,9 @@
 """Names and the images they stand for, kept in rows, and told to other tools in `index.json`.
 
 An image is a manifest or an index in the content store. Its row outlives its last name (it is
-dangling then) until it is pruned. `content/index.json` is written anew, atomically, at every
-change, before the rows become durable: it never lacks what the user was told, and should the
-database be lost, the images come back from it.
+dangling then) until it is pruned. `content/index.json` is written anew, atomically, at every change,
+in the transaction of the rows, and again after a power cut: it never lacks what the user was told,
+and should the database be lost, the images come back from it.
 
 Each name gives two entries in `index.json`: one whose ref.name is the name as users write it, and,
 for the newest image of each tag, one whose ref.name is the bare tag.
@@ -28,6 +28,7 @@ from builder.store.pins import Pins
 from builder.values import NamedTuple
 
 _HEX = frozenset("0123456789abcdef")
+_INDEX_MODE = 0o644
 _COLUMNS = "digest, media_type, size_bytes, image_id, created_s"
 
 
@@ -153,7 +154,7 @@ class Images(Documents):
 
     def write_index(self) -> None:
         """Write `index.json` from the rows, inside the transaction that changed them."""
-        atomic.write(self._paths.index, self.index_document(), mode_bits=0o644)
+        atomic.write(self._paths.index, self.index_document(), mode_bits=_INDEX_MODE)
 
     def index_document(self) -> bytes:
         """Give what `index.json` should hold."""
@@ -177,7 +178,8 @@ class Images(Documents):
         self._leases.pin_image(descriptor.digest)
         parts = list(self.closure(descriptor))
         image_id = self._checked_id(descriptor)
-        self._content.flush(part.digest for part in parts)
+        digests = [part.digest for part in parts]
+        self._content.write_back(digests)  # while nobody is kept from writing rows
         platform = "" if descriptor.platform is None else str(descriptor.platform)
         now_s = int(time.time())
         with self._database.transaction(is_durable=True):
@@ -190,7 +192,9 @@ class Images(Documents):
                 self._database.query(
                     "INSERT OR REPLACE INTO tags VALUES (?, ?, ?)", name, descriptor.digest, now_s
                 )
-            self.write_index()
+            index, document = self._paths.index, self.index_document()
+            with atomic.replaced(index, document, mode_bits=_INDEX_MODE) as beside:
+                self._content.flush(digests, beside=beside)
 
     def _checked_id(self, descriptor: Descriptor) -> Digest:
         """Give the image's ID; raise NotFound if the image is not whole."""

@@ -125,6 +125,8 @@ class Recovery:
             lost = self._snapshots.unsynced()
             if lost:
                 self.drop_snapshots(lost)
+            with self._database.transaction():
+                self._images.write_index()  # its last renaming may have been undone
         for digest in self._content.unsynced():
             if self._content.verify(digest):
                 self._content.flush([digest])

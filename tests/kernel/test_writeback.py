@@ -1,4 +1,3 @@
-import mmap
 import os
 from pathlib import Path
 
@@ -7,12 +6,12 @@ from builder.kernel import writeback
 
 def test_it_changes_nothing_of_a_file(tmp_path: Path) -> None:
     path = tmp_path / "file"
-    content = os.urandom(3 * mmap.PAGESIZE + 5)
+    content = os.urandom(100_005)
     fd = os.open(path, os.O_RDWR | os.O_CREAT)
     os.write(fd, content)
 
     writeback.begin(fd)
-    writeback.begin(fd, mmap.PAGESIZE, mmap.PAGESIZE)
+    writeback.finish(fd)
     os.fdatasync(fd)
 
     assert path.read_bytes() == content

@@ -94,6 +94,18 @@ def test_after_a_power_cut_names_are_whole(store: Store) -> None:
         assert all(again.content.verify(layer.digest) for layer in manifest.layers)
 
 
+def test_after_a_power_cut_the_index_is_what_the_rows_say(store: Store) -> None:
+    before = Path(store.paths.index).read_bytes()
+    store.images.tag(APP, new_image(store, cached(store, "f")))
+    after = Path(store.paths.index).read_bytes()
+    store.close()
+    cut_power(store)
+    Path(store.paths.index).write_bytes(before)  # the renaming was not on the disk
+
+    with Store.open(store.root) as again:
+        assert Path(again.paths.index).read_bytes() == after != before
+
+
 def test_while_another_process_lives_there_was_no_power_cut(store: Store) -> None:
     snapshot = cached(store, "f")
     cut_power(store)
