@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     """Names, and what is imported for them."""
 
 ROOTS = (
+    "builder.engine.forerunner",
     "builder.dockerfile.nodes",  # the forerunner's
     "builder.cli.main",
     "builder.cli.commands.build",
-    "builder.engine.forerunner",
     "builder.cli.build_request",
     "builder.progress.display",
     "builder.engine.compose",
@@ -38,7 +38,9 @@ ROOTS = (
     "builder.store.layering",
     "builder.engine.account",
     "builder.cli.shortcut",
-    "builder.sandbox.server",  # the zygote's
+    "builder.engine.scout",  # the forerunner's again
+    "builder.sandbox.recruit",
+    "builder.sandbox.server",
 )
 """What a build imports that runs a step, in its order."""
 BUNDLES = ((bundle.BUILD, ROOTS), (bundle.PARSER, (bundle.PARSER,)))

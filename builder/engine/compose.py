@@ -41,7 +41,8 @@ def opened(
             from builder.sandbox.zygote import Zygote
 
             stack.callback(forerunner.close)
-            zygote = stack.enter_context(Zygote.start())
+            recruit = forerunner.released()
+            zygote = stack.enter_context(Zygote.recruited(*recruit) if recruit else Zygote.start())
         from builder.engine.local import LocalEngine
         from builder.store.store import Store
 

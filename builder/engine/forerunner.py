@@ -1,32 +1,30 @@
 """The forerunner: a process that parses and looks around while this one loads the engine.
 
-It leaves the syntax nodes where the build looks for them first, and then it is a scout in the
-context (`scout`). The build does for itself what is not there in time; nor does a wrong guess of
-Dockerfile or context do any harm. It is forked when what both processes need is loaded, and no
-more; only built-in modules are used until then.
+It leaves the syntax nodes where the build looks for them first, then it is a scout in the context
+(`scout`), and in the end it becomes the parent of the sandboxes (`sandbox.recruit`). The build does
+for itself what is not there in time; nor does a wrong guess of Dockerfile or context do any harm.
+It is an interpreter of its own: what one forks has memory in common with its child, and pays for
+each page that it writes to. Only built-in modules are used to start it.
 """
 
 import posix
+import sys
 import time
+from _socket import AF_UNIX, SOCK_SEQPACKET, socket, socketpair
 from _stat import S_ISDIR, S_ISREG
 
 PARSED = "parsed"
 """The folder of the state directory that keeps syntax nodes."""
-WANTED_BY_BOTH = "builder.dockerfile.nodes"
-"""What parsing needs but for the parser: loaded once, before the fork."""
-WANTED_NEXT = (
-    "builder.executors.image",
-    "builder.executors.exec_",
-    "builder.networks.pool",
-    "builder.store.layering",
-    "builder.engine.account",
-)
-"""What a build loads behind the parser, unless it finds everything done."""
-
-
 _MAX_CHARACTERS = 1 << 20
 """Longer files are left to the build, which knows their limit."""
 _SIGKILL = 9
+_PROGRAM = """\
+import sys
+words = sys.argv[1:{count}]
+sys.path[:] = sys.argv[{count}:]
+from builder.cli.forerun import forerun
+forerun(words)
+"""
 
 
 class Forerunner:
@@ -36,17 +34,21 @@ class Forerunner:
         self,
         pid: int | None,
         task: tuple[object, ...] = (),
+        *,
         parsing_fd: int = -1,
         scout_fd: int = -1,
+        requests: socket | None = None,
         since_ns: int | None = None,
     ) -> None:
         """Take over a child, and what it was asked for.
 
-        `parsing_fd` is a pipe's end that it closes when it has parsed.
+        `parsing_fd` is a pipe's end that it closes when it has parsed; on `requests` it can be made
+        a zygote.
         """
         self._pid = pid
         self._task = task
         self._parsing_fd = parsing_fd
+        self._requests = requests
         self.scout_fd = scout_fd
         """The memory file that it writes what it finds to; -1 if there is none."""
         self.since_ns = time.time_ns() if since_ns is None else since_ns
@@ -54,47 +56,48 @@ class Forerunner:
 
     @classmethod
     def start(cls, context: str, dockerfile: str | None, root: str) -> "Forerunner":
-        """Fork it, if the Dockerfile is a file of the client and there is a processor to spare.
-
-        Call it before the first thread, and before anything is loaded.
-        """
+        """Start it, if the Dockerfile is a file of the client and there is a processor to spare."""
         path = _path(context, dockerfile)
         task = _task(path, context, root)
         if path is None or not is_processor_spare() or not S_ISDIR(_mode(root)):
             return cls(None, task)
-        __import__(WANTED_BY_BOTH)
         parsing_fd, end_fd = posix.pipe2(posix.O_CLOEXEC)
         scout_fd = posix.memfd_create("scout", posix.MFD_CLOEXEC)
+        requests, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET)
         since_ns = time.time_ns()
-        pid = posix.fork()
-        if pid == 0:
-            try:
-                posix.close(parsing_fd)
-                _run(path, context, root, end_fd, scout_fd)
-            finally:
-                posix._exit(0)  # noqa: SLF001 - the documented way out of a fork
+        pid = _spawned((path, context, root), (end_fd, scout_fd, theirs.fileno()))
         posix.close(end_fd)
-        return cls(pid, task, parsing_fd, scout_fd, since_ns)
+        theirs.close()
+        return cls(
+            pid,
+            task,
+            parsing_fd=parsing_fd,
+            scout_fd=scout_fd,
+            requests=requests,
+            since_ns=since_ns,
+        )
 
     def is_for(self, context: str, dockerfile: str | None, root: str) -> bool:
         """Whether it does what it would, were it started for this."""
         return self._task == _task(_path(context, dockerfile), context, root)
 
-    @property
-    def is_at_work(self) -> bool:
-        """Whether it still parses: a text that is known takes it no time."""
-        return not self._has_parsed(is_waiting=False)
-
     def wait(self) -> None:
-        """Wait until it has left what it has to leave; load meanwhile what will be wanted next."""
-        for name in WANTED_NEXT:
-            if not self.is_at_work:
-                return
-            __import__(name)
-        self._has_parsed(is_waiting=True)
+        """Wait until it has left the syntax nodes: a text that is known takes it no time."""
+        if self._parsing_fd >= 0:
+            posix.read(self._parsing_fd, 1)
+            posix.close(self._parsing_fd)
+            self._parsing_fd = -1
+
+    def released(self) -> tuple[socket, int] | None:
+        """Give it away to be a zygote, with the socket for that; None if there is none."""
+        requests, pid = self._requests, self._pid
+        if requests is None or pid is None:
+            return None
+        self._requests = self._pid = None
+        return requests, pid
 
     def close(self) -> None:
-        """End it, whatever it is at."""
+        """End it, whatever it is at, unless it was given away."""
         if self._pid is not None:
             posix.kill(self._pid, _SIGKILL)
             try:  # noqa: SIM105 - without contextlib
@@ -102,21 +105,13 @@ class Forerunner:
             except ChildProcessError:  # somebody else waited for any child
                 pass
             self._pid = None
+        if self._requests is not None:
+            self._requests.close()
+            self._requests = None
         for fd in (self._parsing_fd, self.scout_fd):
             if fd >= 0:
                 posix.close(fd)
         self._parsing_fd = self.scout_fd = -1
-
-    def _has_parsed(self, *, is_waiting: bool) -> bool:
-        if self._parsing_fd >= 0:
-            posix.set_blocking(self._parsing_fd, is_waiting)
-            try:
-                posix.read(self._parsing_fd, 1)
-            except BlockingIOError:
-                return False
-            posix.close(self._parsing_fd)
-            self._parsing_fd = -1
-        return True
 
 
 NONE = Forerunner(None)
@@ -125,6 +120,21 @@ NONE = Forerunner(None)
 def is_processor_spare() -> bool:
     """Whether anything can run beside this process."""
     return len(posix.sched_getaffinity(0)) > 1
+
+
+def _spawned(names: tuple[str, str, str], fds: tuple[int, int, int]) -> int | None:
+    """Start another interpreter that will `run`; its pid, or None where that cannot be."""
+    words = [*names, *map(str, fds), str(posix.getpid())]
+    program = _PROGRAM.format(count=len(words) + 1)
+    flags = ["-B"] if sys.dont_write_bytecode else []
+    argv = [sys.executable, *flags, "-X", "utf8", "-IS", "-c", program, *words, *sys.path]
+    silence = [(posix.POSIX_SPAWN_OPEN, fd, "/dev/null", posix.O_RDWR, 0) for fd in range(3)]
+    for fd in fds:
+        posix.set_inheritable(fd, True)  # noqa: FBT003 - its only argument
+    try:
+        return posix.posix_spawn(sys.executable, argv, posix.environ, file_actions=silence)
+    except (OSError, ValueError):  # ValueError: of no interpreter's name
+        return None
 
 
 def _path(context: str, dockerfile: str | None) -> str | None:
@@ -151,19 +161,26 @@ def _mode(path: str) -> int:
         return 0
 
 
-def _run(path: str, context: str, root: str, end_fd: int, scout_fd: int) -> None:
-    null_fd = posix.open("/dev/null", posix.O_RDWR)
-    for fd in range(3):
-        posix.dup2(null_fd, fd)  # whoever reads our output waits for the build's end, not for ours
-    parent = posix.getppid()
-    try:  # noqa: SIM105 - without contextlib
+def run(words: list[str]) -> None:
+    """Be a forerunner: the process's own side; does not return."""
+    path, context, root = words[:3]
+    end_fd, scout_fd, requests_fd, engine_pid = map(int, words[3:])
+    posix.setsid()  # keys of the terminal are for the engine only
+    for fd in (scout_fd, requests_fd):
+        posix.set_inheritable(fd, False)  # noqa: FBT003 - its only argument
+    from contextlib import suppress
+
+    with suppress(Exception):  # the build will find it, and say so
         _parse(path, f"{root}/{PARSED}")
-    except Exception:  # noqa: BLE001, S110 - the build will find it, and say so
-        pass
     posix.close(end_fd)
     from builder.engine.scout import scout
+    from builder.sandbox.recruit import Recruit
 
-    scout(context, root, scout_fd, is_wanted=lambda: posix.getppid() == parent)
+    recruit = Recruit(socket(fileno=requests_fd), engine_pid)
+    with suppress(Exception):  # likewise
+        scout(context, root, scout_fd, is_wanted=lambda: not recruit.is_wanted())
+    posix.close(scout_fd)
+    recruit.serve()
 
 
 def _parse(path: str, cache_dir: str) -> None:

@@ -38,7 +38,7 @@ def enter(*, join_pid: int | None = None) -> Privileges:
     remedy.
     """
     if join_pid is not None:
-        _join_user_namespace(join_pid)
+        _join_process(join_pid)
     if os.geteuid() != 0 or not _try_private_mounts():
         _make_user_namespace()
         if not _try_private_mounts():
@@ -53,6 +53,37 @@ def enter(*, join_pid: int | None = None) -> Privileges:
     return Privileges(is_root, is_single, uids, gids, userxattr=not is_root)
 
 
+def opened() -> tuple[int, int, int]:
+    """Open what leads another process here, by `come`: user namespace, mount table, root.
+
+    The descriptors are the caller's. KernelError.
+    """
+    paths = ("/proc/self/ns/user", "/proc/self/ns/mnt", "/")
+    fds: list[int] = []
+    try:
+        fds.extend(os.open(path, os.O_RDONLY | os.O_CLOEXEC) for path in paths)
+    except OSError as error:
+        for fd in fds:
+            os.close(fd)
+        raise KernelError("open", error.errno or 0, str(error.filename)) from None
+    user_fd, mounts_fd, root_fd = fds
+    return user_fd, mounts_fd, root_fd
+
+
+def come(user_fd: int, mounts_fd: int, root_fd: int) -> None:
+    """Go where a process of the same user has entered; the caller must be single-threaded.
+
+    The working directory is the root then. KernelError.
+    """
+    _join_user_namespace(user_fd)
+    syscalls.setns(mounts_fd, syscalls.CLONE_NEWNS)
+    try:
+        os.fchdir(root_fd)
+        os.chroot(".")  # the other's may be another than that of the mount table
+    except OSError as error:
+        raise KernelError("chroot", error.errno or 0, "/") from None
+
+
 def _try_private_mounts() -> bool:
     try:
         syscalls.unshare(syscalls.CLONE_NEWNS)
@@ -63,18 +94,23 @@ def _try_private_mounts() -> bool:
     return True
 
 
-def _join_user_namespace(pid: int) -> None:
-    """Enter the user namespace of a process, unless it is ours already."""
+def _join_process(pid: int) -> None:
+    """Enter the user namespace of a process."""
     path = f"/proc/{pid}/ns/user"
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
         raise KernelError("open", error.errno or 0, path) from None
     try:
-        if not os.path.samestat(os.fstat(fd), os.stat("/proc/self/ns/user")):
-            syscalls.setns(fd, syscalls.CLONE_NEWUSER)
+        _join_user_namespace(fd)
     finally:
         os.close(fd)
+
+
+def _join_user_namespace(fd: int) -> None:
+    """Enter a user namespace, unless it is ours already."""
+    if not os.path.samestat(os.fstat(fd), os.stat("/proc/self/ns/user")):
+        syscalls.setns(fd, syscalls.CLONE_NEWUSER)
 
 
 def _make_user_namespace() -> None:

@@ -46,6 +46,10 @@ USUAL_FLAGS = (
 )
 WAKE = b"wake"
 """Said to a zygote that still sleeps."""
+COME = b"come"
+"""Said to a process that shall be the zygote, with what `namespaces.come` needs."""
+HAS_COME = b"y"
+"""Its answer; if it cannot, it ends."""
 _NUMBER_OF_KIND = {kind: number for number, kind in enumerate(_KINDS)}
 
 

@@ -1,4 +1,4 @@
-"""The parent of all sandboxes: forked before the first thread, single-threaded for ever.
+"""The parent of all sandboxes: there before the first thread, single-threaded for ever.
 
 It makes one raw clone() for each request, with every namespace, which is neither possible nor safe
 in a process with threads, and cheap in a small one. Children run `init.run`. When the main process
@@ -15,7 +15,10 @@ from typing import Self
 
 from builder.errors import KernelError, StartError
 from builder.kernel import pidfd
+from builder.kernel.namespaces import opened
 from builder.sandbox.launch import (
+    COME,
+    HAS_COME,
     WAKE,
     Exit,
     Sandbox,
@@ -43,26 +46,40 @@ class Zygote:
         self._pid = pid
         self._is_used = False
         self._is_awake = False
+        self._has_ended = False
+        self._is_awaited = False
 
     @classmethod
     def start(cls) -> "Zygote":
         """Fork the zygote; call before the first thread, and after `namespaces.enter`."""
-        ours, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET)
-        parent_pid = os.getpid()
-        pid = os.fork()
-        if pid == 0:
-            try:
-                ours.close()
-                os.setsid()  # keys of the terminal are for the main process only
-                if theirs.recv(1, _MSG_PEEK):
-                    # Loaded on this side of the fork, and not before somebody wants it.
-                    from builder.sandbox.server import Server
+        return cls(*_forked())
 
-                    Server(theirs, parent_pid).serve()
-            finally:
-                os._exit(1)
-        theirs.close()
-        return cls(ours, pid)
+    @classmethod
+    def recruited(cls, requests: socket, pid: int) -> "Zygote":
+        """Make a zygote of a child that is a `Recruit`; call it after `namespaces.enter`.
+
+        The socket and the child are the zygote's from now on. Raises KernelError.
+        """
+        zygote = cls(requests, pid)
+        zygote._is_awaited = True
+        fds = opened()
+        with suppress(OSError):  # dead; `confirm` will see
+            requests.sendmsg([COME], rights(fds), _MSG_NOSIGNAL)
+        for fd in fds:
+            os.close(fd)
+        return zygote
+
+    def confirm(self) -> None:
+        """See that a recruited zygote has come, else fork one: call it before the first thread."""
+        if not self._is_awaited:
+            return
+        self._is_awaited = False
+        with suppress(OSError):
+            if self._requests.recv(len(HAS_COME)):
+                return
+        self.close()
+        self._requests, self._pid = _forked()
+        self._has_ended = False
 
     def __enter__(self) -> Self:
         """Return the zygote."""
@@ -105,8 +122,8 @@ class Zygote:
                 os.close(fd)
         return Sandbox(_Remote(ours, self._requests), spec.argv[0] if spec.argv else "")
 
-    def close(self) -> None:
-        """Kill what still runs and wait for the zygote's end; it may be done more than once."""
+    def dismiss(self) -> None:
+        """Let it kill what still runs, and end: no sandbox will be asked for any more."""
         if self._requests.fileno() < 0:
             return
         with suppress(OSError):  # dead already
@@ -115,8 +132,34 @@ class Zygote:
             else:
                 os.kill(self._pid, _SIGKILL)  # perhaps it is still loading its modules
         self._requests.close()
-        with suppress(ChildProcessError):  # somebody else waited for any child
-            os.waitpid(self._pid, 0)
+
+    def close(self) -> None:
+        """Dismiss it, and wait for its end; it may be done more than once."""
+        self.dismiss()
+        if not self._has_ended:
+            self._has_ended = True
+            with suppress(ChildProcessError):  # somebody else waited for any child
+                os.waitpid(self._pid, 0)
+
+
+def _forked() -> tuple[socket, int]:
+    """Fork a process that waits for requests; the socket to it, and its pid."""
+    ours, theirs = socketpair(AF_UNIX, SOCK_SEQPACKET)
+    parent_pid = os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            ours.close()
+            os.setsid()  # keys of the terminal are for the main process only
+            if theirs.recv(1, _MSG_PEEK):
+                # Loaded on this side of the fork, and not before somebody wants it.
+                from builder.sandbox.server import Server
+
+                Server(theirs, parent_pid).serve()
+        finally:
+            os._exit(1)
+    theirs.close()
+    return ours, pid
 
 
 class _Remote:

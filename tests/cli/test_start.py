@@ -79,8 +79,6 @@ def test_a_right_guess_is_recognised(tmp_path: Path) -> None:
     assert not forerunner.is_for(f"{context}/other", None, state)
     assert not forerunner.is_for(context, f"{state}/Dockerfile", state)
     assert not forerunner.is_for(context, None, context)
-    forerunner.wait()
-    assert not forerunner.is_at_work
     forerunner.close()
 
 

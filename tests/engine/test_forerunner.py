@@ -1,12 +1,11 @@
 import os
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from builder.dockerfile.nodes import read_nodes
-from builder.engine.forerunner import PARSED, WANTED_NEXT, Forerunner
+from builder.engine.forerunner import PARSED, Forerunner
 from builder.engine.scout import Findings, memo_path, read_memo
 from builder.graph.vertex import Selector
 from builder.ignore import IgnoreMatcher
@@ -100,14 +99,6 @@ def test_no_state_directory_is_made(context: str, tmp_path: Path) -> None:
     assert not (tmp_path / "absent").exists()
 
 
-def test_waiting_loads_modules_that_exist(context: str, tmp_path: Path) -> None:
-    run(tmp_path / "state", context)
-
-    for name in WANTED_NEXT:
-        __import__(name)
-        assert name in sys.modules
-
-
 def test_a_large_context_is_listed_when_the_text_is_parsed(context: str, tmp_path: Path) -> None:
     for number in range(1200):
         (tmp_path / f"context/f{number}").touch()
@@ -125,7 +116,6 @@ def test_a_large_context_is_listed_when_the_text_is_parsed(context: str, tmp_pat
         time.sleep(0.01)
 
     assert findings.folder("") is not None
-    assert not forerunner.is_at_work
     assert forerunner.since_ns <= time.time_ns()
     forerunner.close()
     assert children() == before
@@ -146,5 +136,4 @@ def test_closing_ends_it_at_once_and_may_be_repeated(context: str, tmp_path: Pat
     forerunner.close()
     forerunner.close()
 
-    assert not forerunner.is_at_work
     assert children() == before

@@ -94,3 +94,30 @@ def test_a_process_with_threads_cannot_be_moved(tmp_path: Path) -> None:
         return tmp_path
 
     assert _in_child(body) == "22"
+
+
+def test_another_process_comes_to_the_mounts_and_the_root(tmp_path: Path) -> None:
+    (tmp_path / "mark").touch()
+
+    def body() -> object:
+        read_fd, write_fd = os.pipe()
+        go_fd, ready_fd = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            fds = [int(text) for text in os.read(go_fd, 100).split()]
+            paths = [f"/proc/{os.getppid()}/fd/{fd}" for fd in fds]
+            namespaces.come(*(os.open(path, os.O_RDONLY) for path in paths))
+            os.write(write_fd, f"{os.getcwd()} {sorted(os.listdir('/'))}".encode())
+            os._exit(0)
+        namespaces.enter()
+        syscalls.mount("tmpfs", str(tmp_path), "tmpfs", 0)
+        (tmp_path / "inside").touch()
+        os.chroot(tmp_path)
+        os.mkdir("/proc")
+        syscalls.mount("proc", "/proc", "proc", 0)
+        os.write(ready_fd, " ".join(map(str, namespaces.opened())).encode())
+        os.waitpid(pid, 0)
+        return os.read(read_fd, 1000).decode()
+
+    assert _in_child(body) == "/ ['inside', 'proc']"
+    assert [path.name for path in tmp_path.iterdir()] == ["mark"]
