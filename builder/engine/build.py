@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from builder.concurrency import Pool
+from builder.concurrency import Pool, Task
 from builder.dockerfile import rules
 from builder.dockerfile.lower import Lowered, lower
 from builder.dockerfile.parser import Dockerfile, parse
@@ -14,7 +14,7 @@ from builder.engine.accounting import Accounting
 from builder.engine.assemble import Solved, image_result
 from builder.engine.bases import BaseImages
 from builder.engine.early_layers import EarlyLayers
-from builder.engine.forerunner import PARSED, is_processor_spare
+from builder.engine.forerunner import PARSED
 from builder.engine.head_start import head_start
 from builder.engine.inputs import Inputs, open_inputs, save_memos
 from builder.engine.observer import Observer
@@ -89,10 +89,10 @@ class Build:
         account = Accounting(self._engine, self._request, self._observer, self._bases, self._stack)
         with account.kept_if_failed(dockerfile, inputs):
             solved = self._solve(lowered, bench, account)
-        self._engine.zygote.close()  # no step will start any more; an export can use the memory
-        with self._beside(lambda: self._note_down(account, dockerfile, inputs)):
+        self._engine.zygote.dismiss()  # no step will start any more; an export can use the memory
+        with self._beside(lambda: self._note_down(account, dockerfile, inputs)) as begin:
             solved = account.inlined(solved)
-            exported = [self._export(output, solved) for output in self._outputs()]
+            exported = [self._export(output, solved, begin) for output in self._outputs()]
         account.write_caches([one.root for one in lowered.values()])
         first = next((one for one in exported if one.descriptor), None)
         warnings = [w for one in lowered.values() for w in one.warnings]
@@ -110,15 +110,26 @@ class Build:
         )
 
     @contextmanager
-    def _beside(self, work: Callable[[], None]) -> Iterator[None]:
-        """Do something while the body runs, by another thread if there is one already."""
+    def _beside(self, work: Callable[[], None]) -> Iterator[Callable[[], None]]:
+        """Lend what begins some work, once, in another thread; at its end the block waits for it.
+
+        Where no thread runs yet it is done at once.
+        """
         if not self._observer.has_run:
             work()
-            yield
+            yield lambda: None
             return
-        task = self._pool.submit(work)
-        yield
-        task.result()
+        tasks: list[Task] = []
+
+        def begin() -> None:
+            if not tasks:
+                tasks.append(self._pool.submit(work))
+
+        try:
+            yield begin
+        finally:
+            begin()
+        tasks[0].result()
 
     @staticmethod
     def _note_down(account: Accounting, dockerfile: Dockerfile, inputs: Inputs) -> None:
@@ -176,9 +187,8 @@ class Build:
         with reported(self._sink, "[internal] load build definition from Dockerfile"):
             forerunner = self._engine.forerunner
             inputs = open_inputs(self._request, self._engine.store, self._stack, STDIN, forerunner)
-            if is_processor_spare():
-                self._engine.zygote.wake()  # a step may run, and nothing waits for this
             forerunner.wait()
+            self._engine.zygote.confirm()
             parsed = parse(inputs.dockerfile, cache_dir=self._engine.store.path(PARSED))
         return inputs, parsed
 
@@ -223,6 +233,7 @@ class Build:
             provider=self._bases.provider,
             identities=Identities(engine.store),
             warn=self._warn,
+            meanwhile=_load_what_follows,
             limits=StepLimits(request.memory_bytes, request.cpus),
             is_offline=request.is_offline,
             cache_namespace=dict(request.build_args).get("BUILDKIT_CACHE_MOUNT_NS", ""),
@@ -288,20 +299,21 @@ class Build:
     def _names(self) -> tuple[Reference, ...]:
         return tuple(parse_reference(tag) for tag in self._request.tags)
 
-    def _export(self, output: Output, solved: list[Solved]) -> Exported:
+    def _export(self, output: Output, solved: list[Solved], begin: Callable[[], None]) -> Exported:
+        """Make and write one output; `begin` is called when only writing is left."""
         if output.is_pushed and not output.names:
             raise UsageError("an image without a name cannot be pushed", fix="add --tag NAME")
         if output.needs_layers:
             for base in (one.lowered.base for one in solved):
                 if base is not None:
                     self._bases.fetch(base.resolved, base.manifest)
-        exported = self._written(output, solved)
+        exported = self._written(output, solved, begin)
         if output.is_pushed and exported.descriptor is not None:
             for name in output.names:
                 self._engine.push(str(name))
         return exported
 
-    def _written(self, output: Output, solved: list[Solved]) -> Exported:
+    def _written(self, output: Output, solved: list[Solved], begin: Callable[[], None]) -> Exported:
         store = self._engine.store
         with reported(self._sink, _export_name(output)) as step:
             is_squashed = self._request.is_squashed
@@ -310,6 +322,7 @@ class Build:
                     image_result(one, output, store, is_squashed=is_squashed) for one in solved
                 ]
             self._engine.token.check()
+            begin()
             return export(
                 output,
                 images,
@@ -324,6 +337,12 @@ def build(engine: "LocalEngine", request: BuildRequest) -> Built:
     """Build what the request says; raise BuilderError, and leave nothing behind that runs."""
     with ExitStack() as stack:
         return Build(engine, request, stack).run()
+
+
+def _load_what_follows() -> None:
+    """Load what a build needs behind its steps, if one of them runs."""
+    from builder.engine import account  # noqa: F401
+    from builder.store import layering  # noqa: F401
 
 
 def _step_names(roots: list[Vertex]) -> tuple[str, ...]:

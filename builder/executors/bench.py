@@ -64,6 +64,8 @@ class Bench(NamedTuple):
     identities: Identities
     warn: Callable[[str, Span | None], None]
     """Told what a step at a place did that the user may not expect; a strict build raises."""
+    meanwhile: Callable[[], None]
+    """Called when a step's process has been asked for, which takes some milliseconds."""
     limits: StepLimits = StepLimits()
     cache_namespace: str = ""
     is_offline: bool = False

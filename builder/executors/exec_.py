@@ -105,6 +105,7 @@ class _Step(NamedTuple):
             launch = self.bench.zygote.launch
             with launch(spec, stdin, output.stdout, output.stderr, fds) as sandbox:
                 output.close_write_ends()
+                self.bench.meanwhile()
                 stubs = _supervised(sandbox, self.op.argv, output, token)
         finally:
             os.close(stdin)
