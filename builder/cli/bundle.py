@@ -1,4 +1,4 @@
-"""What a build loads, its own modules and others', in one file: read at once, run in order.
+"""What a build loads, its own modules and others', in one file: read and run in order.
 
 Most of what an import costs is importlib's care for one module: locks, names, four system calls.
 The bundle keeps the code of all modules that a build loads in the order in which their bodies
@@ -21,10 +21,6 @@ from _thread import _count as other_threads
 from builder.cli.loading import Loader
 
 FORMAT = "bundle/1"
-BUILD = "build"
-"""What every build loads."""
-PARSER = "lark"
-"""What a build loads besides whose Dockerfile is new, by the module that leads to it."""
 DOUBTS = (OSError, ValueError, EOFError, TypeError, IndexError)
 """What reading a bundle raises that is missing, damaged, or of another version."""
 LENGTH_BYTES = 4
@@ -41,11 +37,11 @@ else:
 
 
 def install() -> None:
-    """Find modules in the bundles first from now on, if there are any for this interpreter."""
+    """Find modules in the bundle first from now on, if there is one for this interpreter."""
     if is_used():
-        bundle = read(root(), BUILD)
+        bundle = read(root())
         if bundle is not None:
-            sys.meta_path[:0] = [bundle, Awaited(root(), PARSER)]  # type: ignore[list-item]  # as in `loading`
+            sys.meta_path.insert(0, bundle)  # type: ignore[arg-type]  # as in `loading`
 
 
 def is_used() -> bool:
@@ -56,14 +52,14 @@ def is_used() -> bool:
 
 
 def is_missed() -> bool:
-    """Whether this interpreter looked for bundles, found none that are whole, and may write."""
+    """Whether this interpreter looked for a bundle, found none that is whole, and may write."""
     if not is_used() or sys.dont_write_bytecode or not sys.executable:
         return False
     finders: list[object] = list(sys.meta_path)
     stale = [finder.is_stale for finder in finders if isinstance(finder, Bundle)]
     if stale:
         return any(stale)
-    return posix.access(path_of(root(), BUILD).rpartition("/")[0], posix.W_OK)
+    return posix.access(path_of(root()).rpartition("/")[0], posix.W_OK)
 
 
 def root() -> str:
@@ -71,9 +67,9 @@ def root() -> str:
     return __file__.rpartition("/")[0].rpartition("/")[0].rpartition("/")[0]
 
 
-def path_of(packages: str, name: str) -> str:
-    """Name a bundle of the package in a directory."""
-    return f"{packages}/builder/__pycache__/{name}.{sys.implementation.cache_tag}.bundle"
+def path_of(packages: str) -> str:
+    """Name the bundle of the package in a directory."""
+    return f"{packages}/builder/__pycache__/build.{sys.implementation.cache_tag}.bundle"
 
 
 def identity() -> tuple[str, bytes, str, str]:
@@ -87,49 +83,51 @@ def packed(entries: "list[Entry]", code: bytes) -> bytes:
     return len(index).to_bytes(LENGTH_BYTES, "little") + _checksum(index) + index + code
 
 
-def read(packages: str, name: str) -> "Bundle | None":
-    """Read a bundle of the package; None if there is none for this interpreter."""
+def read(packages: str) -> "Bundle | None":
+    """Read the list of the package's bundle; None if there is none for this interpreter."""
+    fd = -1
     try:
-        content = memoryview(_content(path_of(packages, name)))
-        start = LENGTH_BYTES + SUM_BYTES
-        end = start + int.from_bytes(content[:LENGTH_BYTES], "little")
-        if content[LENGTH_BYTES:start] != _checksum(content[start:end]):
-            return None
-        made_for, entries, length = marshal.loads(content[start:end])  # noqa: S302 - as importlib
-        if made_for != identity() or len(content) - end != length:
-            return None
+        fd = _opened(path_of(packages))
+        head = posix.read(fd, LENGTH_BYTES + SUM_BYTES)
+        index = posix.read(fd, int.from_bytes(head[:LENGTH_BYTES], "little"))
+        start = len(head) + len(index)
+        if head[LENGTH_BYTES:] != _checksum(index):
+            raise ValueError(packages)
+        made_for, entries, length = marshal.loads(index)  # noqa: S302 - as importlib
+        if made_for != identity() or posix.fstat(fd).st_size - start != length:
+            raise ValueError(packages)
     except DOUBTS:
+        if fd >= 0:
+            posix.close(fd)
         return None
-    return Bundle(packages, entries, content[end:])
+    return Bundle(packages, entries, fd, start)
 
 
-def _checksum(content: "bytes | memoryview") -> bytes:
+def _checksum(content: bytes) -> bytes:
     """Sum bytes up as importlib does, which is there and quick."""
     return source_hash(int.from_bytes(MAGIC_NUMBER, "little"), content)
 
 
-def _content(path: str) -> bytes:
-    """Read a file that only who may change the program, root or this user can have written."""
+def _opened(path: str) -> int:
+    """Open a file that only who may change the program, root or this user can have written."""
+    owner = posix.stat(path.rpartition("/")[0]).st_uid
     fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NOFOLLOW)
-    try:
-        status = posix.fstat(fd)
-        owner = posix.stat(path.rpartition("/")[0]).st_uid
-        if status.st_uid not in {0, posix.getuid(), owner}:
-            raise ValueError(path)
-        return posix.read(fd, status.st_size)
-    finally:
+    if posix.fstat(fd).st_uid not in {0, posix.getuid(), owner}:
         posix.close(fd)
+        raise ValueError(path)
+    return fd
 
 
 class Bundle:
     """Finds modules in a bundle, and loads those that a module will ask for before it."""
 
-    def __init__(self, packages: str, entries: "list[Entry]", code: memoryview) -> None:
-        """Keep what was read; code is decoded when it is wanted."""
+    def __init__(self, packages: str, entries: "list[Entry]", fd: int, start: int) -> None:
+        """Keep the list, and where code is in an open file; it is read when it is wanted."""
         self.is_stale = False
         self._packages = packages
         self._entries = entries
-        self._code = code
+        self._fd = fd
+        self._start = start
         self._places = {entry[0]: place for place, entry in enumerate(entries)}
 
     def find_spec(self, name: str, _path: object = None, _target: object = None) -> object:
@@ -184,7 +182,7 @@ class Bundle:
             status = posix.stat(source)
             if (status.st_mtime_ns, status.st_size) != (mtime_ns, size_bytes):
                 raise ValueError(source)
-            code = marshal.loads(self._code[start:end])  # noqa: S302 - as importlib
+            code = marshal.loads(posix.pread(self._fd, end - start, self._start + start))  # noqa: S302 - as importlib
         except DOUBTS:
             self.is_stale = True
             return None
@@ -196,23 +194,3 @@ class Bundle:
         tag = sys.implementation.cache_tag
         spec.cached = f"{directory}/__pycache__/{file.removesuffix('.py')}.{tag}.pyc"
         return spec
-
-
-class Awaited:
-    """Reads another bundle when the module is wanted that it is named after."""
-
-    def __init__(self, packages: str, name: str) -> None:
-        """Wait for a module."""
-        self._packages = packages
-        self._name: str | None = name
-
-    def find_spec(self, name: str, _path: object = None, _target: object = None) -> object:
-        """Find the module in its bundle, as what it leads to will be; None if there is none."""
-        if name != self._name:
-            return None
-        self._name = None
-        bundle = read(self._packages, name)
-        if bundle is None:
-            return None
-        sys.meta_path.insert(0, bundle)  # type: ignore[arg-type]  # as in `loading`
-        return bundle.find_spec(name)

@@ -1,4 +1,4 @@
-"""Write the bundles of what a build loads, when a build's answer is out and there are none.
+"""Write the bundle of what a build loads, when a build's answer is out and there is none.
 
 An interpreter of its own imports what every build does that runs a step, in the order of a build,
 and notes what led to what: they are the same whatever the build was that came first.
@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from importlib.machinery import ModuleSpec
     from types import CodeType, ModuleType
-
-    Bundles = tuple[tuple[str, tuple[str, ...]], ...]
-    """Names, and what is imported for them."""
 
 ROOTS = (
     "builder.engine.forerunner",
@@ -43,7 +40,6 @@ ROOTS = (
     "builder.sandbox.server",
 )
 """What a build imports that runs a step, in its order."""
-BUNDLES = ((bundle.BUILD, ROOTS), (bundle.PARSER, (bundle.PARSER,)))
 _START = """\
 import sys
 sys.path.append(sys.argv[1])
@@ -53,20 +49,18 @@ bundling.write(sys.argv[1])
 
 
 def write_elsewhere() -> None:
-    """Let a new interpreter write the bundles: it has loaded nothing yet."""
+    """Let a new interpreter write the bundle: it has loaded nothing yet."""
     words = [sys.executable, "-X", "utf8", "-IS", "-c", _START, bundle.root()]
     posix.waitpid(posix.posix_spawn(sys.executable, words, posix.environ), 0)
 
 
-def write(packages: str, bundles: "Bundles" = BUNDLES) -> None:
-    """Import modules, and write what that leads to, but for what was loaded before, to bundles."""
+def write(packages: str, roots: "Sequence[str]" = ROOTS) -> None:
+    """Import modules, and write what that leads to, but for what was loaded before."""
     recorder = Recorder()
     sys.meta_path.insert(len(sys.meta_path) - 1, recorder)  # behind built-in and frozen modules
-    for name, roots in bundles:
-        recorder.loaded.clear()
-        for root in roots:
-            __import__(root)
-        replace(bundle.path_of(packages, name), packed(recorder.loaded, packages))
+    for root in roots:
+        __import__(root)
+    replace(bundle.path_of(packages), packed(recorder.loaded, packages))
 
 
 class Loaded:

@@ -1,9 +1,9 @@
 """Names and the images they stand for, kept in rows, and told to other tools in `index.json`.
 
 An image is a manifest or an index in the content store. Its row outlives its last name (it is
-dangling then) until it is pruned. `content/index.json` is written anew, atomically, at every change,
-in the transaction of the rows, and again after a power cut: it never lacks what the user was told,
-and should the database be lost, the images come back from it.
+dangling then) until it is pruned. `content/index.json` is written anew, atomically, at every
+change, in the transaction of the rows, and again after a power cut: it never lacks what the user
+was told, and should the database be lost, the images come back from it.
 
 Each name gives two entries in `index.json`: one whose ref.name is the name as users write it, and,
 for the newest image of each tag, one whose ref.name is the bare tag.

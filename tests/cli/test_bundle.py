@@ -26,8 +26,8 @@ sys.path[:0] = [sys.argv[1], {str(REPOSITORY)!r}]
 from builder.cli import bundle, bundling
 """
 ROOTS = ("sample.high", "sample.user", "sample.other")
-WRITE = BEGIN + f"bundling.write(sys.argv[1], (('some', {ROOTS}),))"
-READ = BEGIN + "\nsome = bundle.read(sys.argv[1], 'some')\nsys.meta_path.insert(0, some)\n"
+WRITE = BEGIN + f"bundling.write(sys.argv[1], {ROOTS})"
+READ = BEGIN + "\nsome = bundle.read(sys.argv[1])\nsys.meta_path.insert(0, some)\n"
 """The interpreters of these tests have one thread, as a command has that starts."""
 
 
@@ -51,7 +51,7 @@ def packages(tmp_path: Path) -> Path:
 
 
 def file_of(packages: Path) -> Path:
-    return Path(bundle.path_of(str(packages), "some"))
+    return Path(bundle.path_of(str(packages)))
 
 
 def put(packages: Path, name: str, text: str) -> None:
@@ -134,18 +134,18 @@ def test_a_bundle_that_was_cut_is_none(packages: Path, kept: int) -> None:
     path = file_of(packages)
     path.write_bytes(path.read_bytes()[:kept])
 
-    assert bundle.read(str(packages), "some") is None
+    assert bundle.read(str(packages)) is None
 
 
 def test_a_bundle_with_other_content_is_none(packages: Path) -> None:
     path = file_of(packages)
     whole = path.read_bytes()
     path.write_bytes(whole)
-    assert bundle.read(str(packages), "some") is not None
+    assert bundle.read(str(packages)) is not None
 
     for content in (bytes(len(whole)), whole[:40] + b"?" + whole[41:], whole + b"?"):
         path.write_bytes(content)
-        assert bundle.read(str(packages), "some") is None
+        assert bundle.read(str(packages)) is None
 
 
 def test_code_that_is_damaged_is_left_to_importlib(packages: Path) -> None:
@@ -164,7 +164,7 @@ def test_a_bundle_of_another_interpreter_is_none(packages: Path) -> None:
     other = path.read_bytes().replace(sys.version.encode(), sys.version.swapcase().encode())
     path.write_bytes(other)
 
-    assert bundle.read(str(packages), "some") is None
+    assert bundle.read(str(packages)) is None
 
 
 def test_a_link_is_not_followed(packages: Path) -> None:
@@ -172,14 +172,14 @@ def test_a_link_is_not_followed(packages: Path) -> None:
     path.rename(packages / "elsewhere")
     path.symlink_to(packages / "elsewhere")
 
-    assert bundle.read(str(packages), "some") is None
+    assert bundle.read(str(packages)) is None
 
 
 @pytest.mark.root
 def test_a_bundle_that_somebody_else_wrote_is_none(packages: Path) -> None:
     os.chown(file_of(packages), 12345, 12345)
 
-    assert bundle.read(str(packages), "some") is None
+    assert bundle.read(str(packages)) is None
 
 
 def test_an_interpreter_with_other_folders_uses_none() -> None:

@@ -129,11 +129,11 @@ def run(arguments: Arguments, session: Session) -> int:
     from builder.cli import bundle
 
     if bundle.is_missed():
-        session.afterwards.add(_write_bundles)
+        session.afterwards.add(_write_bundle)
     return built.status
 
 
-def _write_bundles() -> None:
+def _write_bundle() -> None:
     from builder.cli.bundling import write_elsewhere
 
     write_elsewhere()
