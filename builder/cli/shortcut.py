@@ -44,9 +44,9 @@ def state_writer(session: Session, built: Built, *, is_quiet: bool) -> Callable[
     return write
 
 
-def _packed(watched: Watched) -> tuple[tuple[tuple[bytes, ...], ...], ...] | None:
+def _packed(watched: Watched) -> "tuple[fast.Files, fast.Roots] | None":
     """Pack the files and roots that were read; None if one of them had just changed."""
-    files = []
+    files: list[tuple[bytes, bytes]] = []
     for path, status in watched.files:
         if status is not None and not fast.is_settled(status, watched.since_ns):
             return None
@@ -73,11 +73,15 @@ def _newest(folder: str, seen: Sequence[tuple[str, os.stat_result]]) -> list[tup
 
 def _packed_root(
     path: str, seen: Sequence[tuple[str, os.stat_result]], since_ns: int
-) -> tuple[bytes, bytes, bytes] | None:
+) -> "tuple[bytes, tuple[fast.Chunk, ...]] | None":
     if not all(fast.is_settled(status, since_ns) for _path, status in seen):
         return None
-    names = b"\0".join(os.fsencode(name) for name, _status in seen)
-    return os.fsencode(path), names, b"\n".join(fast.packed(status) for _name, status in seen)
+    chunks = []
+    for start in range(0, len(seen), fast.CHUNK_PATHS):
+        some = seen[start : start + fast.CHUNK_PATHS]
+        names = b"\0".join(os.fsencode(name or ".") for name, _status in some)
+        chunks.append((names, fast.stamp(status for _name, status in some)))
+    return os.fsencode(path), tuple(chunks)
 
 
 def _shown(built: Built, *, is_plain: bool) -> bytes:
