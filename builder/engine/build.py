@@ -90,9 +90,10 @@ class Build:
         with account.kept_if_failed(dockerfile, inputs):
             solved = self._solve(lowered, bench, account)
         self._engine.zygote.dismiss()  # no step will start any more; an export can use the memory
-        with self._beside(lambda: self._note_down(account, dockerfile, inputs)) as begin:
+        with self._beside(lambda: account.close(dockerfile, inputs)) as begin:
             solved = account.inlined(solved)
             exported = [self._export(output, solved, begin) for output in self._outputs()]
+        self._engine.later(lambda: save_memos(inputs))
         account.write_caches([one.root for one in lowered.values()])
         first = next((one for one in exported if one.descriptor), None)
         warnings = [w for one in lowered.values() for w in one.warnings]
@@ -130,12 +131,6 @@ class Build:
         finally:
             begin()
         tasks[0].result()
-
-    @staticmethod
-    def _note_down(account: Accounting, dockerfile: Dockerfile, inputs: Inputs) -> None:
-        """Write what helps and explains later builds."""
-        account.close(dockerfile, inputs)
-        save_memos(inputs)
 
     def _watched(self, inputs: Inputs, exported: list[Exported]) -> Watched | None:
         """Tell what must stay as it is for this build to be worth repeating from memory."""

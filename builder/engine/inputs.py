@@ -125,7 +125,7 @@ def open_inputs(
 
 
 def save_memos(inputs: Inputs) -> None:
-    """Keep the content hashes for the next build; losing them only costs time."""
+    """Keep the content hashes for the next build; losing them only costs time. Reads nothing."""
     for name, path in inputs.memos.items():
         packed = inputs.trees[name].tree.remember().packed()
         os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
