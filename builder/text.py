@@ -82,6 +82,8 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     if len(word) > MAX_SUGGESTION_LENGTH:
         return None
     for candidate in known:
+        if abs(len(word) - len(candidate)) >= best_distance:
+            continue  # so many edits at least
         distance = edit_distance(word.lower(), candidate.lower())
         if distance < best_distance:
             best, best_distance = candidate, distance
