@@ -93,7 +93,7 @@ class Build:
         with self._beside(lambda: account.close(dockerfile, inputs)) as begin:
             solved = account.inlined(solved)
             exported = [self._export(output, solved, begin) for output in self._outputs()]
-        self._engine.later(lambda: save_memos(inputs))
+        self._engine.put_off(lambda: save_memos(inputs))
         account.write_caches([one.root for one in lowered.values()])
         first = next((one for one in exported if one.descriptor), None)
         warnings = [w for one in lowered.values() for w in one.warnings]

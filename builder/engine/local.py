@@ -49,6 +49,7 @@ class LocalEngine(BuildUseCases, RegistryUseCases, ContainerUseCases, ImageUseCa
         """Does what no answer waits for, when no thread is left and the store is closed."""
         self._zygote = zygote
         self._is_building = False
+        self._put_off: list[Callable[[], None]] = []
 
     @property
     def zygote(self) -> Zygote:
@@ -73,14 +74,23 @@ class LocalEngine(BuildUseCases, RegistryUseCases, ContainerUseCases, ImageUseCa
         self._is_building = True
         return build(self, request)
 
+    def put_off(self, work: Callable[[], None]) -> None:
+        """Do something, which must not use the store, with what `settle` does."""
+        self._put_off.append(work)
+
     def settle(self) -> None:
         """Make what a build has written durable and keep the space budget, in another process.
 
-        Called last, when no thread is left; the store is closed by it.
+        Called last, when no thread is left; the store is closed by it. If nothing was written,
+        what was put off is done at once, for there is no other process.
         """
         store = self.store
         if not self._is_building or not (store.content.has_written or store.snapshots.has_written):
+            for work in self._put_off:
+                work()
             return
+        for work in self._put_off:
+            self.later(work)
         settings, privileges = self.settings, self.privileges
         if settings.limits or os.path.exists(settings.config):
             from builder.engine.budget import complaint

@@ -79,7 +79,7 @@ class Zygote:
                 return
         self.close()
         self._requests, self._pid = _forked()
-        self._has_ended = False
+        self._is_awake = self._has_ended = False
 
     def __enter__(self) -> Self:
         """Return the zygote."""

@@ -183,7 +183,7 @@ class Content:
         A file that lies `beside` becomes so with them.
         """
         with translated(self._paths.blobs):
-            unsynced = [digest for digest in dict.fromkeys(digests) if self._is_unsynced(digest)]
+            unsynced = self._unsynced_of(digests)
             paths = [self._paths.blob(digest) for digest in unsynced]
             if beside is not None:
                 paths.append(beside)
@@ -195,12 +195,15 @@ class Content:
                     atomic.sync_directory(self._paths.blobs)
             self.mark_durable(unsynced)
 
-    def write_back(self, digests: Iterable[Digest]) -> None:
-        """Write out the bytes of blobs, which makes a later `flush` short; skip absent ones."""
+    def flush_ahead(self, digests: Iterable[Digest]) -> None:
+        """Do what may take long of a later `flush`: write bytes out, or sync the file system."""
         with translated(self._paths.blobs):
-            for digest in dict.fromkeys(digests):
-                if self._is_unsynced(digest):
-                    atomic.write_back(self._paths.blob(digest))
+            unsynced = self._unsynced_of(digests)
+            if len(unsynced) > _SYNC_ONE_BY_ONE:
+                self.flush(unsynced)
+                return
+            for digest in unsynced:
+                atomic.write_back(self._paths.blob(digest))
 
     def mark_durable(self, digests: Iterable[Digest]) -> None:
         """Note that blobs are on disk: call it only after that is so."""
@@ -236,6 +239,9 @@ class Content:
                     yield digest, entry.stat(follow_symlinks=False)
                 except (InvalidImage, FileNotFoundError):
                     continue
+
+    def _unsynced_of(self, digests: Iterable[Digest]) -> list[Digest]:
+        return [digest for digest in dict.fromkeys(digests) if self._is_unsynced(digest)]
 
     def _is_unsynced(self, digest: Digest) -> bool:
         try:

@@ -179,7 +179,7 @@ class Images(Documents):
         parts = list(self.closure(descriptor))
         image_id = self._checked_id(descriptor)
         digests = [part.digest for part in parts]
-        self._content.write_back(digests)  # while nobody is kept from writing rows
+        self._content.flush_ahead(digests)  # while nobody is kept from writing rows
         platform = "" if descriptor.platform is None else str(descriptor.platform)
         now_s = int(time.time())
         with self._database.transaction(is_durable=True):

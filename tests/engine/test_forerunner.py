@@ -9,10 +9,13 @@ from builder.engine.forerunner import PARSED, Forerunner
 from builder.engine.scout import Findings, memo_path, read_memo
 from builder.graph.vertex import Selector
 from builder.ignore import IgnoreMatcher
+from builder.kernel.namespaces import enter
 from builder.layers.context import ContextTree
 from builder.layers.memo import Memo
+from builder.sandbox.zygote import Zygote
 from builder.source import Source
 from tests.children import children
+from tests.sandbox.conftest import in_process
 
 TEXT = "FROM busybox\nRUN echo hi\n"
 
@@ -119,6 +122,22 @@ def test_a_large_context_is_listed_when_the_text_is_parsed(context: str, tmp_pat
     assert forerunner.since_ns <= time.time_ns()
     forerunner.close()
     assert children() == before
+
+
+@pytest.mark.namespaces
+def test_in_the_end_it_becomes_the_zygote(context: str, tmp_path: Path) -> None:
+    def body() -> bool:
+        forerunner = Forerunner.start(context, None, str(tmp_path / "state"))
+        enter()
+        given = forerunner.released()
+        assert given is not None
+        with Zygote.recruited(*given) as zygote:
+            forerunner.wait()
+            zygote.confirm()
+            forerunner.close()
+            return zygote._pid == given[1] and forerunner.released() is None
+
+    assert in_process(body) is True
 
 
 def digested(context: str) -> Memo:

@@ -85,6 +85,16 @@ def test_flushed_blobs_are_marked(store: Store) -> None:
     assert store.content.unsynced() == []
 
 
+def test_a_few_blobs_are_written_ahead_and_many_are_durable_then(store: Store) -> None:
+    few = [store.content.put(bytes([n])) for n in range(3)]
+    store.content.flush_ahead([*few, digest_of(b"absent")])
+    assert set(store.content.unsynced()) == set(few)
+
+    many = [store.content.put(bytes([n])) for n in range(20)]
+    store.content.flush_ahead(many)
+    assert store.content.unsynced() == []
+
+
 def test_many_blobs_are_flushed_at_once(store: Store) -> None:
     digests = [store.content.put(b"%d" % number) for number in range(20)]
 
