@@ -1,7 +1,7 @@
 """Start the program in full, when its answer has to be found out.
 
 What makes a build quicker comes before all that it loads: the bundle of its modules, and the
-forerunner. Only built-in modules are used until then.
+forerunner. Next to nothing is imported until then.
 """
 
 import gc

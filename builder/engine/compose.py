@@ -1,6 +1,6 @@
 """Put the engine together: the only place that constructs its parts.
 
-Processes that work beside this one are forked before the engine is loaded: they are small, and at
+Processes that work beside this one are there before the engine is loaded: they are small, and at
 work meanwhile.
 """
 

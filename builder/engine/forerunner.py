@@ -4,7 +4,7 @@ It leaves the syntax nodes where the build looks for them first, then it is a sc
 (`scout`), and in the end it becomes the parent of the sandboxes (`sandbox.recruit`). The build does
 for itself what is not there in time; nor does a wrong guess of Dockerfile or context do any harm.
 It is an interpreter of its own: what one forks has memory in common with its child, and pays for
-each page that it writes to. Only built-in modules are used to start it.
+each page that it writes to. To start it next to nothing is imported.
 """
 
 import posix

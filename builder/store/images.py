@@ -10,7 +10,7 @@ for the newest image of each tag, one whose ref.name is the bare tag.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from builder.errors import BuilderError, Conflict, NotFound, UsageError
 from builder.oci.descriptor import (
@@ -28,7 +28,6 @@ from builder.store.pins import Pins
 from builder.values import NamedTuple
 
 _HEX = frozenset("0123456789abcdef")
-_INDEX_MODE = 0o644
 _COLUMNS = "digest, media_type, size_bytes, image_id, created_s"
 
 
@@ -152,9 +151,13 @@ class Images(Documents):
         )  # fmt: skip
         return Descriptor(row[0], Digest(row[1]), row[2]), row[3]
 
-    def write_index(self) -> None:
-        """Write `index.json` from the rows, inside the transaction that changed them."""
-        atomic.write(self._paths.index, self.index_document(), mode_bits=_INDEX_MODE)
+    def write_index(self, digests: Iterable[Digest] = ()) -> None:
+        """Write `index.json` from the rows, inside the transaction that changed them.
+
+        Its bytes become durable with the blobs given, but not its renaming: see `Recovery`.
+        """
+        with atomic.replaced(self._paths.index, self.index_document(), mode_bits=0o644) as beside:
+            self._content.flush(digests, beside=beside)
 
     def index_document(self) -> bytes:
         """Give what `index.json` should hold."""
@@ -192,9 +195,7 @@ class Images(Documents):
                 self._database.query(
                     "INSERT OR REPLACE INTO tags VALUES (?, ?, ?)", name, descriptor.digest, now_s
                 )
-            index, document = self._paths.index, self.index_document()
-            with atomic.replaced(index, document, mode_bits=_INDEX_MODE) as beside:
-                self._content.flush(digests, beside=beside)
+            self.write_index(digests)
 
     def _checked_id(self, descriptor: Descriptor) -> Digest:
         """Give the image's ID; raise NotFound if the image is not whole."""
